@@ -1,0 +1,1 @@
+//! What a run says for the record: session.jsonl and receipts (contracts section 9).

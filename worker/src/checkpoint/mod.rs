@@ -1,0 +1,100 @@
+//! Cursors: how far an output is, kept so that a crash repeats a bounded number of events and
+//! loses none (contracts section 7). One trait, one file a backend.
+
+use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Result;
+use crate::plan::Lane;
+use crate::view::ViewFingerprint;
+
+/// Who a checkpoint is for. Two keys of one scope and output are the same checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CheckpointKey {
+    /// The world's pack key.
+    pub pack_key: String,
+    /// `platform_YYYYMMDDTHHMMSSZ`.
+    pub platform_run_id: String,
+    /// SR's, or the receipt's `run_id`.
+    pub scenario_run_id: String,
+    /// The lane.
+    pub lane: Lane,
+    /// Empty by default.
+    pub attempt: String,
+    /// The output.
+    pub output_id: String,
+}
+
+/// The last event that IG has taken with everything before it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// Full path as text, below the resolved root.
+    pub last_file: String,
+    /// Row in that file, from 0, counted before lanes.
+    pub last_row_index: u64,
+    /// The row's event time, canonical.
+    pub last_ts_utc: Option<String>,
+}
+
+/// What we keep beside a cursor so that a receipt is whole however often a run is interrupted.
+/// Stores whose format is not ours keep it apart, naming the cursor that it belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Progress {
+    /// Where counting began: none at the attempt's first row, else the cursor that another
+    /// producer had left.
+    pub counts_from: Option<Cursor>,
+    /// Events taken: admitted + duplicate + quarantined (+ undecided).
+    pub rows: u64,
+    /// Decisions of IG.
+    pub admitted: u64,
+    /// Decisions of IG.
+    pub duplicate: u64,
+    /// Decisions of IG.
+    pub quarantined: u64,
+    /// Taken without a decision, where the profile allows that.
+    pub undecided: u64,
+    /// Attempts beyond the first.
+    pub retried: u64,
+    /// Rows sent although an earlier row was later in event time.
+    pub disordered: u64,
+    /// `d = sha256(d ‖ event id)` over the events in order, from 32 zero bytes; 64 hex.
+    pub digest: String,
+    /// Which of the last `window` events were quarantined, as counts of `rows` (from 1), oldest
+    /// first.
+    pub recent_quarantines: Vec<u64>,
+    /// What the view looked like; a later start compares.
+    pub view: ViewFingerprint,
+    /// The last row of the range was taken: nothing is left to send.
+    pub complete: bool,
+}
+
+/// A cursor with our own figures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// None while nothing was taken (an empty output that is complete).
+    pub cursor: Option<Cursor>,
+    /// Our figures at that cursor; none if another producer left the cursor.
+    pub progress: Option<Progress>,
+}
+
+/// A store of checkpoints. A new store is a new file in this folder, and passes the conformance
+/// suite.
+pub trait CheckpointStore: Send + Sync {
+    /// Takes the checkpoint for this process. `CHECKPOINT_CONFLICT` if another holds it,
+    /// `CHECKPOINT_UNREADABLE` if what is there is no checkpoint.
+    fn take<'a>(&'a self, key: &'a CheckpointKey) -> BoxFuture<'a, Result<Box<dyn Lease>>>;
+
+    /// Reads without taking, for `plan` and `checkpoints show`.
+    fn peek<'a>(&'a self, key: &'a CheckpointKey) -> BoxFuture<'a, Result<Checkpoint>>;
+}
+
+/// A checkpoint that this process holds.
+pub trait Lease: Send {
+    /// What was there when it was taken.
+    fn loaded(&self) -> &Checkpoint;
+
+    /// Saves durably: when it returns, a crash of process or machine finds this checkpoint.
+    /// `CHECKPOINT_CONFLICT` if the lease was lost; any other failure may be tried again.
+    fn save<'a>(&'a mut self, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<()>>;
+}

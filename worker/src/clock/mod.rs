@@ -1,0 +1,1 @@
+//! The clock: when each event is due, for all outputs and lanes at once (contracts section 6).

@@ -1,0 +1,1 @@
+//! The replay: connects the rooms, one pipeline an output.

@@ -1,0 +1,132 @@
+//! The one error type that leaves a room: a reason code, the object, the field, what was found
+//! and what was expected, and the cause.
+
+use std::fmt;
+
+use worldstream_crds::{ExitCode, Reason};
+
+/// Why something failed, in the words that a person needs to mend it.
+///
+/// Displays as `REASON: object: field: found X, expected Y: detail`, on one line.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    reason: Reason,
+    object: String,
+    field: Option<String>,
+    found: Option<String>,
+    expected: Option<String>,
+    detail: Option<String>,
+    exit: Option<ExitCode>,
+}
+
+/// A result whose error is a [`Failure`].
+pub type Result<T, E = Failure> = std::result::Result<T, E>;
+
+impl Failure {
+    /// A failure of `object`: a path, a URL, a document, or an output id.
+    pub fn new(reason: Reason, object: impl Into<String>) -> Self {
+        Failure {
+            reason,
+            object: object.into(),
+            field: None,
+            found: None,
+            expected: None,
+            detail: None,
+            exit: None,
+        }
+    }
+
+    /// The field of the object that is wrong, such as `seed` or `row 17, column amount`.
+    pub fn field(mut self, field: impl Into<String>) -> Self {
+        self.field = Some(field.into());
+        self
+    }
+
+    /// What was found there.
+    pub fn found(mut self, found: impl Into<String>) -> Self {
+        self.found = Some(clip(found.into()));
+        self
+    }
+
+    /// What was expected there.
+    pub fn expected(mut self, expected: impl Into<String>) -> Self {
+        self.expected = Some(expected.into());
+        self
+    }
+
+    /// More to know: the cause, usually another error's whole chain.
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// The cause, with its own causes.
+    pub fn cause(self, error: &(dyn std::error::Error + 'static)) -> Self {
+        let mut text = error.to_string();
+        let mut next = error.source();
+        while let Some(error) = next {
+            let more = error.to_string();
+            if !text.contains(&more) {
+                text.push_str(": ");
+                text.push_str(&more);
+            }
+            next = error.source();
+        }
+        self.detail(text)
+    }
+
+    /// The reason code.
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// Ends the process otherwise than the reason says: a store that is away has no code of its
+    /// own in the contract (section 10), but an exit code.
+    pub fn exits(mut self, exit: ExitCode) -> Self {
+        self.exit = Some(exit);
+        self
+    }
+
+    /// How a process that fails with this ends.
+    pub fn exit_code(&self) -> ExitCode {
+        self.exit.unwrap_or(self.reason.exit_code())
+    }
+
+    /// The text without the reason code.
+    pub fn message(&self) -> String {
+        let mut text = self.object.clone();
+        if let Some(field) = &self.field {
+            text.push_str(": ");
+            text.push_str(field);
+        }
+        match (&self.found, &self.expected) {
+            (Some(found), Some(expected)) => {
+                text.push_str(&format!(": found {found}, expected {expected}"))
+            }
+            (Some(found), None) => text.push_str(&format!(": found {found}")),
+            (None, Some(expected)) => text.push_str(&format!(": expected {expected}")),
+            (None, None) => {}
+        }
+        if let Some(detail) = &self.detail {
+            text.push_str(": ");
+            text.push_str(detail);
+        }
+        text.replace(['\n', '\r'], " ")
+    }
+}
+
+/// What was found may be a whole file: the first 200 characters say enough.
+fn clip(text: String) -> String {
+    match text.char_indices().nth(200) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.reason, self.message())
+    }
+}
+
+impl std::error::Error for Failure {}

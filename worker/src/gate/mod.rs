@@ -1,0 +1,36 @@
+//! The client of the Ingestion Gate: one connection pushes one envelope at a time until IG has
+//! taken it, or it is clear that IG will not (contracts section 5).
+
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
+
+/// What IG decided about an event that it took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Decision {
+    /// It is in.
+    Admit,
+    /// It was in already.
+    Duplicate,
+    /// It was put aside; still a 200.
+    Quarantine,
+}
+
+/// How pushing one envelope ended.
+#[derive(Debug, Clone)]
+pub enum PushEnd {
+    /// IG has it.
+    Taken {
+        /// What it decided; none only where the profile does not require a decision.
+        decision: Option<Decision>,
+        /// Attempts beyond the first.
+        retries: u32,
+    },
+    /// IG does not take it, or could not be reached for longer than allowed. Nothing after it is
+    /// sent.
+    Failed(Failure),
+    /// We were asked to stop while it was waited to try again: it was not taken, as far as we
+    /// know.
+    Interrupted,
+}

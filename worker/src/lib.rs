@@ -1,0 +1,26 @@
+//! worldstream's engine: reads a sealed world, wraps every row in the canonical envelope, and
+//! pushes it to the Ingestion Gate (IG) on the schedule of one shared clock.
+//!
+//! A folder is a room. A replay walks through them in this order: [`cli`] reads the command line,
+//! [`plan`] resolves documents and flags into one validated plan, [`world`] verifies the world,
+//! [`view`] reads rows, [`envelope`] makes them bytes, [`clock`] says when each is due, [`gate`]
+//! pushes it, [`checkpoint`] remembers how far the stream is, [`audit`] and [`report`] say so.
+//! [`engine`] connects them. [`sample`] and [`devgate`] make a world and a gate to try it all on.
+
+pub mod audit;
+pub mod checkpoint;
+pub mod cli;
+pub mod clock;
+pub mod devgate;
+pub mod engine;
+pub mod envelope;
+pub mod failure;
+pub mod gate;
+pub mod plan;
+pub mod report;
+pub mod sample;
+pub mod time;
+pub mod view;
+pub mod world;
+
+pub use failure::Failure;

@@ -1,0 +1,3 @@
+//! The program `worldstream`.
+
+fn main() {}

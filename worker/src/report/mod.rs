@@ -1,0 +1,1 @@
+//! What a run shows while it goes on: progress on a terminal, plain lines elsewhere, the table at the end.

@@ -1,0 +1,1 @@
+//! Makes a world like the engine's, small or large, deterministic to the byte.
