@@ -1,7 +1,8 @@
 //! The file backend: the conformance suite, crashes between any two steps of a save, broken
 //! files, and other processes.
 
-use std::fs;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
 use std::process::{Command, Stdio};
 
 use serde_json::json;
@@ -597,7 +598,10 @@ fn a_second_process_is_refused_and_a_killed_one_is_no_obstacle() {
             assert!(failure.message().contains(&them), "{failure}");
         }
         // Looking while it writes always shows a cursor with its own figures.
-        for _ in 0..200 {
+        let mut looks = 0;
+        while looks < 200 || last < round {
+            assert!(process.try_wait().unwrap().is_none(), "it ended by itself");
+            looks += 1;
             let seen = bed.load();
             if let Some(cursor) = seen.cursor {
                 assert_eq!(seen.progress, checkpoint(0, cursor.last_row_index).progress);
