@@ -494,7 +494,8 @@ fn what_is_no_cursor_is_refused_by_file_and_field() {
 
 #[test]
 fn what_is_no_file_is_refused() {
-    let odd: [(&str, fn(&Path)); 4] = [
+    type Make = fn(&Path);
+    let odd: [(&str, Make); 4] = [
         ("a folder", |path| fs::create_dir(path).unwrap()),
         ("a symbolic link", |path| {
             std::os::unix::fs::symlink("elsewhere.json", path).unwrap()
