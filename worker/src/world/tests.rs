@@ -105,7 +105,7 @@ fn golden(world: &str, name: &str) -> WorldPlan {
 }
 
 fn verified(plan: &WorldPlan) -> Result<super::VerifiedWorld> {
-    wait(verify_with(plan, testkit::empty_view))
+    wait(super::verify(plan))
 }
 
 #[test]
@@ -135,6 +135,22 @@ fn world_a_verifies_with_all_that_can_be_required() {
         ]
     );
     assert_eq!(world.mode, TrafficMode::Fraud);
+    assert!(world.outputs.iter().all(|output| output.view.rows > 0));
+
+    plan.selection.traffic = vec!["s2_event_stream_baseline_6B".into()];
+    plan.selection.mode = Some(TrafficMode::Baseline);
+    let baseline = verified(&plan).unwrap();
+    assert_eq!(baseline.mode, TrafficMode::Baseline);
+    assert_eq!(baseline.outputs[2].id, "s2_flow_anchor_baseline_6B");
+    assert!(baseline.warnings.is_empty());
+
+    // The same world by the name of the place where it is read has other view ids.
+    let mut renamed = plan.clone();
+    renamed.engine_run_root = format!("{GOLDEN}/world-a");
+    assert_eq!(
+        verified(&renamed).unwrap_err().reason(),
+        Reason::StreamViewIdMismatch
+    );
 
     plan.compare_digests = true;
     let failure = verified(&plan).unwrap_err();
@@ -185,6 +201,7 @@ fn world_b_verifies_where_neither_manifest_nor_seal_is_required() {
     assert_eq!(world.pack_key, fallback_pack_key("/data/worlds/world b"));
     assert_eq!(world.outputs.len(), 4);
     for output in &world.outputs {
+        assert!(output.view.rows > 0 && !output.view.parts.is_empty());
         let folder = format!(
             "{GOLDEN}/world-b/stream_view/ts_utc/output_id={}",
             output.id
@@ -201,7 +218,15 @@ fn world_c_verifies_by_its_name_outside_ascii() {
     plan.require_manifest = false;
     plan.require_seal = false;
     plan.scenario = Some("baseline_v1".into());
+    let failure = verified(&plan).unwrap_err();
+    assert_eq!(failure.reason(), Reason::StreamViewMissing, "{failure}");
+    let view =
+        "s3://oracle-store/runs/wörld-c/stream_view/ts_utc/output_id=s1_arrival_entities_6B/";
+    assert!(failure.message().contains(view), "{failure}");
+
+    plan.selection.context_fraud.truncate(1);
     let world = verified(&plan).unwrap();
+    assert_eq!(world.outputs.len(), 2);
     assert_eq!(world.key.seed, 11);
     assert_eq!(
         world.pack_key,
