@@ -148,11 +148,27 @@ impl Iterator for Flows {
         let first = index == 0;
         // Every flow takes twelve draws, used or not: what one does never moves the next.
         let draws: [u64; 12] = std::array::from_fn(|_| self.draws.next_u64());
-        let [who, party, account, instrument, device, ip, lambda, amount, answer, campaign, which, grow] =
-            draws;
+        let [
+            who,
+            party,
+            account,
+            instrument,
+            device,
+            ip,
+            lambda,
+            amount,
+            answer,
+            campaign,
+            which,
+            grow,
+        ] = draws;
         // A few merchants have most of the traffic: a square is enough for that.
         let skewed = (unit(who) * unit(who) * self.merchants.len() as f64) as usize;
-        let merchant = if first { 0 } else { skewed.min(self.merchants.len() - 1) };
+        let merchant = if first {
+            0
+        } else {
+            skewed.min(self.merchants.len() - 1)
+        };
         self.arrived[merchant] += 1;
         let party = below(party, self.parties);
         let account = party * 2 + below(account, 2);
@@ -162,8 +178,13 @@ impl Iterator for Flows {
             0 => 0,
             _ => 100 + (unit(amount) * unit(amount) * unit(amount) * 90_000.0) as u64,
         };
-        let campaign = (first || campaign % 64 == 0)
-            .then(|| if first { 0 } else { below(which, CAMPAIGNS.len() as u64) as usize });
+        let campaign = (first || campaign % 64 == 0).then(|| {
+            if first {
+                0
+            } else {
+                below(which, CAMPAIGNS.len() as u64) as usize
+            }
+        });
         // Some of what a campaign touches is honest all the same.
         let flag = campaign.is_some() && (first || grow % 8 != 0);
         let inflated = if flag { cents * (2 + grow % 9) } else { cents };
@@ -254,7 +275,10 @@ impl Iterator for Events {
     type Item = Row;
 
     fn next(&mut self) -> Option<Row> {
-        let due = self.answers.peek().map(|Reverse(answer)| answer.0.answer_ts);
+        let due = self
+            .answers
+            .peek()
+            .map(|Reverse(answer)| answer.0.answer_ts);
         let arrival = self.flows.peek().map(|flow| flow.ts);
         // An answer as early as an arrival is of an earlier flow, and goes first.
         let answer_first = match (due, arrival) {
@@ -302,7 +326,11 @@ fn scatter(index: u64, bits: u32, key: u64) -> u64 {
     let mask = (1 << bits) - 1;
     let half = bits / 2;
     let mut x = (index ^ key) & mask;
-    for odd in [0x9e37_79b9_7f4a_7c15_u64, 0xd6e8_feb8_6659_fd93, 0xa5a3_564e_27f8_865b] {
+    for odd in [
+        0x9e37_79b9_7f4a_7c15_u64,
+        0xd6e8_feb8_6659_fd93,
+        0xa5a3_564e_27f8_865b,
+    ] {
         x = x.wrapping_mul(odd) & mask;
         x ^= x >> half;
     }

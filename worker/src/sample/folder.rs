@@ -76,10 +76,7 @@ impl Parameters {
 ///
 /// A folder that holds anything but a sample is refused, `force` or not: what a real engine
 /// wrote is never removed from here.
-pub(super) fn prepare(
-    spec: &SampleSpec,
-    parameters: &Parameters,
-) -> Result<Option<SampleReport>> {
+pub(super) fn prepare(spec: &SampleSpec, parameters: &Parameters) -> Result<Option<SampleReport>> {
     let out = &spec.out;
     if is_empty(out)? {
         begin(spec, parameters)?;

@@ -219,6 +219,8 @@ pub struct OutputReport {
 pub struct Progress {
     /// The output.
     pub table: Table,
+    /// Rows written since the last call.
+    pub added: u64,
     /// Rows written.
     pub rows: u64,
     /// Rows in all.

@@ -35,7 +35,11 @@ pub(super) fn write_table(
     table: Table,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<OutputReport> {
-    let of = if table.is_events() { spec.rows } else { spec.flows() };
+    let of = if table.is_events() {
+        spec.rows
+    } else {
+        spec.flows()
+    };
     let flows = Flows::new(spec.seed, world.start.micros(), spec.days, spec.flows());
     let mut rows: Box<dyn Iterator<Item = Row>> = if table.is_events() {
         Box::new(Events::new(flows, spec.rows))
@@ -72,6 +76,7 @@ pub(super) fn write_table(
         view.write(&files, &batch)?;
         progress(Progress {
             table,
+            added: batch.len() as u64,
             rows: stats.rows,
             of,
         });
@@ -88,8 +93,12 @@ pub(super) fn write_table(
         parts,
         bytes,
         stream_view_id,
-        first: stats.range.and_then(|(first, _)| EventTime::from_micros(first)),
-        last: stats.range.and_then(|(_, last)| EventTime::from_micros(last)),
+        first: stats
+            .range
+            .and_then(|(first, _)| EventTime::from_micros(first)),
+        last: stats
+            .range
+            .and_then(|(_, last)| EventTime::from_micros(last)),
     })
 }
 
@@ -163,7 +172,11 @@ fn write_notes(
         "partition_granularity": "flat",
         "created_utc": world.created(),
     });
-    write_json(spec, &format!("{folder}/_stream_view_manifest.json"), &manifest)?;
+    write_json(
+        spec,
+        &format!("{folder}/_stream_view_manifest.json"),
+        &manifest,
+    )?;
     let receipt = json!({
         "stream_view_id": stream_view_id,
         "engine_run_root": world.root,
@@ -179,7 +192,11 @@ fn write_notes(
         "created_utc": world.created(),
         "status": "OK",
     });
-    write_json(spec, &format!("{folder}/_stream_sort_receipt.json"), &receipt)
+    write_json(
+        spec,
+        &format!("{folder}/_stream_sort_receipt.json"),
+        &receipt,
+    )
 }
 
 fn part_name(number: u64) -> String {
@@ -313,7 +330,8 @@ impl View {
                 self.advance(files)?;
                 continue;
             }
-            let (now, later) = rows.split_at(rows.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
+            let (now, later) =
+                rows.split_at(rows.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
             self.part.write(files, now)?;
             self.rows += now.len() as u64;
             rows = later;

@@ -300,7 +300,11 @@ impl Column {
             Arc::new(Float64Array::from_iter_values(rows.iter().map(value)))
         };
         let boolean = |value: fn(&Row) -> bool| -> ArrayRef {
-            Arc::new(rows.iter().map(|row| Some(value(row))).collect::<BooleanArray>())
+            Arc::new(
+                rows.iter()
+                    .map(|row| Some(value(row)))
+                    .collect::<BooleanArray>(),
+            )
         };
         let text = |value: fn(&Row) -> &'static str| -> ArrayRef {
             Arc::new(StringArray::from_iter_values(rows.iter().map(value)))

@@ -16,6 +16,9 @@ use crate::time::EventTime;
 const START: i64 = 1_767_225_600_000_000;
 /// The engine release that sample worlds are of: the `span_id` of their envelopes.
 const ENGINE_RELEASE: &str = "sample-1";
+/// What the pack's two digests are of.
+const CATALOGUE: &str = include_str!("../../../config/catalogue.yaml");
+const GATE_MAP: &str = include_str!("../../../config/gate_map.yaml");
 /// The version in manifest and seal.
 const PACK_VERSION: &str = "v0";
 
@@ -48,7 +51,9 @@ impl World {
             ..
         } = spec;
         let digest = |what: &str| {
-            hex_digest(format!("worldstream sample|{what}|{seed}|{rows}|{days}|{scenario}").as_bytes())
+            hex_digest(
+                format!("worldstream sample|{what}|{seed}|{rows}|{days}|{scenario}").as_bytes(),
+            )
         };
         let manifest_fingerprint = digest("manifest");
         let parameter_hash = digest("parameters");
@@ -219,10 +224,6 @@ pub(super) fn unwritten(path: &Path, error: &(dyn std::error::Error + 'static)) 
 pub(super) fn hex_digest(bytes: &[u8]) -> String {
     const_hex::encode(Sha256::digest(bytes))
 }
-
-// PLACEHOLDER until config/ is there.
-const CATALOGUE: &str = "outputs: []\n";
-const GATE_MAP: &str = "gates: []\n";
 
 /// `stream_view_id` of section 3.
 pub(super) fn view_id(world: &World, table: Table) -> String {
