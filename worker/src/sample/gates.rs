@@ -4,9 +4,10 @@
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::world::{World, hex_digest, row_counts, write_file};
+use super::world::{World, row_counts, write_file};
 use super::{OutputReport, SampleSpec};
 use crate::failure::Result;
+use crate::world::identity::sha256_hex;
 
 /// One gate of the gate map.
 struct Gate {
@@ -83,11 +84,11 @@ type Member = (String, Vec<u8>);
 /// Writes the bundles of all gates.
 pub(super) fn write_all(spec: &SampleSpec, world: &World, outputs: &[OutputReport]) -> Result<()> {
     for gate in &GATES {
-        let root = gate.root(&world.manifest_fingerprint);
+        let root = gate.root(&world.key.manifest_fingerprint);
         let members = members(gate.segment, world, outputs);
         let items: Vec<_> = members
             .iter()
-            .map(|(path, bytes)| json!({"path": path, "sha256_hex": hex_digest(bytes)}))
+            .map(|(path, bytes)| json!({"path": path, "sha256_hex": sha256_hex(bytes)}))
             .collect();
         let index = format!("{:#}\n", json!({"items": items})).into_bytes();
         let digest = digest(gate.kind, &members, (gate.index, &index));
@@ -121,7 +122,7 @@ fn members(segment: &str, world: &World, outputs: &[OutputReport]) -> Vec<Member
     let files = [
         (
             "summary.json",
-            json!({"segment": segment, "status": "PASS", "world_key": world.key()}),
+            json!({"segment": segment, "status": "PASS", "world_key": world.key_json()}),
         ),
         (
             "checks/rows.json",
@@ -156,8 +157,8 @@ fn digest(kind: Kind, members: &[Member], index: (&str, &[u8])) -> String {
         Kind::Index => files.sort(),
         Kind::IndexOrder => {}
         Kind::Members => {
-            let digests: String = files.iter().map(|(_, bytes)| hex_digest(bytes)).collect();
-            return hex_digest(digests.as_bytes());
+            let digests: String = files.iter().map(|(_, bytes)| sha256_hex(bytes)).collect();
+            return sha256_hex(digests);
         }
     }
     let mut digest = Sha256::new();

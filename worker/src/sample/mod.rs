@@ -46,8 +46,8 @@ pub const MAX_PARTS: u64 = 1_000_000;
 pub struct SampleSpec {
     /// The folder, which becomes the run root.
     pub out: PathBuf,
-    /// What the world is called in its views' ids; none: the text of `out` as the contract
-    /// (section 1) resolves a local path.
+    /// What the world is called in its views' ids, resolved as the contract says (section 1);
+    /// none: the text of `out`.
     pub run_root: Option<String>,
     /// Decides every value.
     pub seed: u64,
@@ -248,9 +248,9 @@ pub fn write(spec: &SampleSpec, progress: &(dyn Fn(Progress) + Sync)) -> Result<
     let report = SampleReport {
         run_root: world.root.clone(),
         seed: spec.seed,
-        scenario_id: world.scenario.clone(),
-        manifest_fingerprint: world.manifest_fingerprint.clone(),
-        parameter_hash: world.parameter_hash.clone(),
+        scenario_id: world.key.scenario_id.clone(),
+        manifest_fingerprint: world.key.manifest_fingerprint.clone(),
+        parameter_hash: world.key.parameter_hash.clone(),
         run_id: world.run_id.clone(),
         oracle_pack_id: spec.sealed.then(|| world.oracle_pack_id.clone()),
         start: world.start,

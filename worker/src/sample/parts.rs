@@ -14,10 +14,11 @@ use serde_json::{Value, json};
 
 use super::flows::{Events, Flows, Row, mix};
 use super::table::Table;
-use super::world::{World, hex_digest, unwritten, view_id, write_json};
+use super::world::{World, unwritten, write_json};
 use super::{OutputReport, Parts, Progress, SampleSpec};
 use crate::failure::Result;
 use crate::time::EventTime;
+use crate::world::identity::{PARTITION_GRANULARITY, SORT_KEYS, sha256_hex};
 
 /// Rows that are held at a time, for the view and for each raw part.
 const BATCH: usize = 8_192;
@@ -85,7 +86,7 @@ pub(super) fn write_table(
         raw.finish(&files)?;
     }
     let (parts, bytes) = view.finish(&files)?;
-    let stream_view_id = view_id(world, table);
+    let stream_view_id = world.view_id(table);
     write_notes(spec, world, table, &stream_view_id, &stats)?;
     Ok(OutputReport {
         output_id: table.id().to_owned(),
@@ -164,12 +165,12 @@ fn write_notes(
         "engine_run_root": world.root,
         "stream_view_root": world.name(&folder),
         "engine_run_id": world.run_id,
-        "scenario_id": world.scenario,
+        "scenario_id": world.key.scenario_id,
         "output_id": table,
         "output_ids": [table],
-        "world_key": world.key(),
-        "sort_keys": ["ts_utc", "filename", "file_row_number"],
-        "partition_granularity": "flat",
+        "world_key": world.key_json(),
+        "sort_keys": SORT_KEYS,
+        "partition_granularity": PARTITION_GRANULARITY,
         "created_utc": world.created(),
     });
     write_json(
@@ -183,10 +184,10 @@ fn write_notes(
         "stream_view_root": world.name(&folder),
         "output_id": table,
         "output_ids": [table],
-        "sort_keys": ["ts_utc", "filename", "file_row_number"],
-        "partition_granularity": "flat",
+        "sort_keys": SORT_KEYS,
+        "partition_granularity": PARTITION_GRANULARITY,
         // Six digits a name: in the order of numbers they are sorted as text.
-        "source_locator_digest": hex_digest(raw_names.join("\n").as_bytes()),
+        "source_locator_digest": sha256_hex(raw_names.join("\n")),
         "raw_stats": stats.json(),
         "sorted_stats": stats.json(),
         "created_utc": world.created(),

@@ -245,7 +245,7 @@ impl Column {
 
     fn data_type(self, world: &World) -> DataType {
         match self {
-            Column::Seed if i64::try_from(world.seed).is_ok() => DataType::Int64,
+            Column::Seed if i64::try_from(world.key.seed).is_ok() => DataType::Int64,
             Column::Seed | Column::MerchantId | Column::FlowId => DataType::UInt64,
             Column::ManifestFingerprint
             | Column::ScenarioId
@@ -316,13 +316,13 @@ impl Column {
             Arc::new(StringArray::from_iter_values(rows.iter().map(|_| value)))
         };
         match self {
-            Column::Seed => match i64::try_from(world.seed) {
+            Column::Seed => match i64::try_from(world.key.seed) {
                 Ok(seed) => Arc::new(Int64Array::from_value(seed, rows.len())),
-                Err(_) => Arc::new(UInt64Array::from_value(world.seed, rows.len())),
+                Err(_) => Arc::new(UInt64Array::from_value(world.key.seed, rows.len())),
             },
-            Column::ManifestFingerprint => same(&world.manifest_fingerprint),
-            Column::ScenarioId => same(&world.scenario),
-            Column::ParameterHash => same(&world.parameter_hash),
+            Column::ManifestFingerprint => same(&world.key.manifest_fingerprint),
+            Column::ScenarioId => same(&world.key.scenario_id),
+            Column::ParameterHash => same(&world.key.parameter_hash),
             Column::MerchantId => unsigned(|row| row.flow.merchant.merchant_id),
             Column::ZoneRepresentation | Column::TzidPrimary => {
                 text(|row| ZONES[row.flow.merchant.zone].0)

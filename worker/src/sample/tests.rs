@@ -16,6 +16,11 @@ use tempfile::TempDir;
 use worldstream_crds::ExitCode;
 
 use super::*;
+use crate::plan::Named;
+use crate::view::ViewPlan;
+use crate::world::identity::stream_view_id;
+use crate::world::verify::verify_with;
+use crate::world::{WorldStore, testkit};
 
 struct Sample {
     folder: TempDir,
@@ -753,4 +758,52 @@ fn the_name_is_the_text_of_the_folder_and_progress_adds_up() {
             .collect::<Vec<_>>(),
         rows
     );
+}
+
+#[tokio::test]
+async fn the_world_is_verified_with_everything_required() {
+    let mut world = sample(|spec| spec.run_root = None);
+    let named = |name: &str| Named {
+        name: name.to_owned(),
+        text: Ok(fs::read_to_string(
+            Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("../config")
+                .join(name),
+        )
+        .unwrap()),
+    };
+    let mut plan = testkit::plan(&world.report.run_root);
+    plan.catalogue = named("catalogue.yaml");
+    plan.gate_map = named("gate_map.yaml");
+    // The only one below data/ and reports/.
+    plan.scenario = None;
+    assert!(plan.gate_upstream && plan.compare_digests && plan.require_seal);
+    let views = async |store: &WorldStore, scenario: &str, output: &str| {
+        let folder = store.name(&format!("stream_view/ts_utc/output_id={output}"));
+        Ok(ViewPlan {
+            output_id: output.to_owned(),
+            view_id: stream_view_id(store.root(), scenario, output),
+            folder,
+            parts: Vec::new(),
+            rows: 0,
+        })
+    };
+    let verified = verify_with(&plan, views).await.unwrap();
+    assert_eq!(Some(verified.pack_key), world.report.oracle_pack_id);
+    assert_eq!(verified.outputs.len(), 4);
+    for output in &verified.outputs {
+        let mut reports = world.report.outputs.iter();
+        let report = reports
+            .find(|report| report.output_id == output.id)
+            .unwrap();
+        assert_eq!(output.view.view_id, report.stream_view_id);
+    }
+    // An unsealed world is one without a manifest.
+    world.spec.sealed = false;
+    world.spec.force = true;
+    write(&world.spec, &|_| ()).unwrap();
+    let failure = verify_with(&plan, views).await.unwrap_err();
+    assert_eq!(failure.reason(), Reason::PackManifestMissing);
+    (plan.require_manifest, plan.require_seal) = (false, false);
+    assert!(verify_with(&plan, views).await.unwrap().pack.is_none());
 }

@@ -1,9 +1,8 @@
 //! What the world is called: its key, its ids, and the files that say so (contracts section 1).
 
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use worldstream_crds::Reason;
 
 use super::rhythm::DAY;
@@ -11,6 +10,8 @@ use super::table::Table;
 use super::{OutputReport, SampleSpec};
 use crate::failure::{Failure, Result};
 use crate::time::EventTime;
+use crate::world::identity::{oracle_pack_id, sha256_hex, stream_view_id};
+use crate::world::{WorldKey, root};
 
 /// 2026-01-01T00:00:00Z in microseconds since the Unix epoch.
 const START: i64 = 1_767_225_600_000_000;
@@ -27,10 +28,7 @@ const PACK_VERSION: &str = "v0";
 pub(super) struct World {
     /// The resolved root's text.
     pub root: String,
-    pub seed: u64,
-    pub scenario: String,
-    pub manifest_fingerprint: String,
-    pub parameter_hash: String,
+    pub key: WorldKey,
     pub run_id: String,
     pub oracle_pack_id: String,
     catalogue_digest: String,
@@ -43,47 +41,37 @@ impl World {
     /// The world of `spec`. Its key depends on what its rows are, and not on how they are cut
     /// into files: the same events have the same ids.
     pub(super) fn new(spec: &SampleSpec) -> Self {
-        let SampleSpec {
-            seed,
-            rows,
-            days,
-            scenario,
-            ..
-        } = spec;
-        let digest = |what: &str| {
-            hex_digest(
-                format!("worldstream sample|{what}|{seed}|{rows}|{days}|{scenario}").as_bytes(),
-            )
+        let rows = format!(
+            "{}|{}|{}|{}",
+            spec.seed, spec.rows, spec.days, spec.scenario
+        );
+        let digest = |what: &str| sha256_hex(format!("worldstream sample|{what}|{rows}"));
+        let key = WorldKey {
+            manifest_fingerprint: digest("manifest"),
+            parameter_hash: digest("parameters"),
+            scenario_id: spec.scenario.clone(),
+            seed: spec.seed,
         };
-        let manifest_fingerprint = digest("manifest");
-        let parameter_hash = digest("parameters");
-        let run_id = digest("run").chars().take(32).collect();
-        let catalogue_digest = hex_digest(CATALOGUE.as_bytes());
-        let gate_map_digest = hex_digest(GATE_MAP.as_bytes());
-        let pack = [
-            &manifest_fingerprint,
-            &parameter_hash,
-            scenario.as_str(),
-            &seed.to_string(),
-            ENGINE_RELEASE,
-            &catalogue_digest,
-            &gate_map_digest,
-        ];
+        let catalogue_digest = sha256_hex(CATALOGUE);
+        let gate_map_digest = sha256_hex(GATE_MAP);
+        let root = match &spec.run_root {
+            Some(root) => root::clean(root),
+            None => root::clean(&spec.out.to_string_lossy()),
+        };
         World {
-            root: match &spec.run_root {
-                Some(root) => root.clone(),
-                None => root_text(&spec.out),
-            },
-            seed: *seed,
-            scenario: scenario.clone(),
-            oracle_pack_id: hex_digest(pack.join("|").as_bytes()),
-            manifest_fingerprint,
-            parameter_hash,
-            run_id,
+            root,
+            run_id: digest("run").chars().take(32).collect(),
+            oracle_pack_id: oracle_pack_id(
+                &key,
+                ENGINE_RELEASE,
+                &catalogue_digest,
+                &gate_map_digest,
+            ),
+            key,
             catalogue_digest,
             gate_map_digest,
             start: EventTime::from_micros(START).unwrap_or_default(),
-            end: EventTime::from_micros(START + i64::from(*days) * DAY).unwrap_or_default(),
+            end: EventTime::from_micros(START + i64::from(spec.days) * DAY).unwrap_or_default(),
         }
     }
 
@@ -93,13 +81,18 @@ impl World {
     }
 
     /// The world key as the files of section 1 and 3 write it.
-    pub(super) fn key(&self) -> Value {
+    pub(super) fn key_json(&self) -> Value {
         json!({
-            "manifest_fingerprint": self.manifest_fingerprint,
-            "parameter_hash": self.parameter_hash,
-            "scenario_id": self.scenario,
-            "seed": self.seed,
+            "manifest_fingerprint": self.key.manifest_fingerprint,
+            "parameter_hash": self.key.parameter_hash,
+            "scenario_id": self.key.scenario_id,
+            "seed": self.key.seed,
         })
+    }
+
+    /// The id of an output's view.
+    pub(super) fn view_id(&self, table: Table) -> String {
+        stream_view_id(&self.root, &self.key.scenario_id, table.id())
     }
 
     /// What a path in the world is called.
@@ -109,13 +102,12 @@ impl World {
 
     /// The folder of an output's raw parts, the catalogue's `path_template` filled in.
     pub(super) fn raw_folder(&self, table: Table) -> String {
-        let World {
-            seed,
-            scenario,
+        let WorldKey {
             manifest_fingerprint: manifest,
             parameter_hash: parameters,
-            ..
-        } = self;
+            scenario_id: scenario,
+            seed,
+        } = &self.key;
         match table {
             Table::ArrivalEvents => format!(
                 "data/layer2/5B/arrival_events/seed={seed}/manifest_fingerprint={manifest}/\
@@ -143,17 +135,17 @@ pub(super) fn write_identity(
 ) -> Result<()> {
     let receipt = json!({
         "run_id": world.run_id,
-        "manifest_fingerprint": world.manifest_fingerprint,
-        "parameter_hash": world.parameter_hash,
-        "seed": world.seed,
+        "manifest_fingerprint": world.key.manifest_fingerprint,
+        "parameter_hash": world.key.parameter_hash,
+        "seed": world.key.seed,
         "created_utc": world.created(),
     });
     write_json(spec, "run_receipt.json", &receipt)?;
     let report = json!({
-        "scenario_id": world.scenario,
+        "scenario_id": world.key.scenario_id,
         "rows": row_counts(outputs),
     });
-    let folder = format!("reports/scenario_id={}", world.scenario);
+    let folder = format!("reports/scenario_id={}", world.key.scenario_id);
     write_json(spec, &format!("{folder}/summary.json"), &report)?;
     if !spec.sealed {
         return Ok(());
@@ -161,7 +153,7 @@ pub(super) fn write_identity(
     let manifest = json!({
         "version": PACK_VERSION,
         "oracle_pack_id": world.oracle_pack_id,
-        "world_key": world.key(),
+        "world_key": world.key_json(),
         "engine_release": ENGINE_RELEASE,
         "catalogue_digest": world.catalogue_digest,
         "gate_map_digest": world.gate_map_digest,
@@ -186,19 +178,6 @@ pub(super) fn row_counts(outputs: &[OutputReport]) -> Value {
         .into()
 }
 
-/// The text of a local root as the contract (section 1) resolves it: without trailing or doubled
-/// slashes and `./`, but not made absolute.
-fn root_text(out: &Path) -> String {
-    let path: PathBuf = out
-        .components()
-        .filter(|part| *part != Component::CurDir)
-        .collect();
-    match path.to_string_lossy() {
-        text if text.is_empty() => ".".to_owned(),
-        text => text.into_owned(),
-    }
-}
-
 /// Writes a file of the world with the folders above it. `relative` is below the run root.
 pub(super) fn write_file(spec: &SampleSpec, relative: &str, bytes: &[u8]) -> Result<()> {
     let path = spec.out.join(relative);
@@ -218,33 +197,4 @@ pub(super) fn write_json(spec: &SampleSpec, relative: &str, value: &Value) -> Re
 /// A failure to write `path`.
 pub(super) fn unwritten(path: &Path, error: &(dyn std::error::Error + 'static)) -> Failure {
     Failure::new(Reason::StreamFailed, path.display().to_string()).cause(error)
-}
-
-/// sha256 as 64 hex digits.
-pub(super) fn hex_digest(bytes: &[u8]) -> String {
-    const_hex::encode(Sha256::digest(bytes))
-}
-
-/// `stream_view_id` of section 3.
-pub(super) fn view_id(world: &World, table: Table) -> String {
-    fn quoted(text: &str) -> String {
-        let mut out = String::from("\"");
-        for unit in text.encode_utf16() {
-            match unit {
-                0x22 => out.push_str("\\\""),
-                0x5c => out.push_str("\\\\"),
-                0x20..=0x7e => out.push(unit as u8 as char),
-                _ => out.push_str(&format!("\\u{unit:04x}")),
-            }
-        }
-        out + "\""
-    }
-    let text = format!(
-        "{{\"engine_run_root\":{},\"output_id\":{},\"partition_granularity\":\"flat\",\
-         \"scenario_id\":{},\"sort_keys\":[\"ts_utc\",\"filename\",\"file_row_number\"]}}",
-        quoted(&world.root),
-        quoted(table.id()),
-        quoted(&world.scenario),
-    );
-    hex_digest(text.as_bytes())
 }
