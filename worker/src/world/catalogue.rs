@@ -151,10 +151,13 @@ mod tests {
         assert_eq!(catalogue.len(), 2);
         let o1 = catalogue.get("o1").unwrap();
         assert_eq!(o1.path_template, "data/{seed}/part-*.parquet");
-        assert_eq!((&o1.primary_key[..], &o1.gates[..]), (
-            &["a".to_owned(), "b".to_owned()][..],
-            &["g1".to_owned()][..]
-        ));
+        assert_eq!(
+            (&o1.primary_key[..], &o1.gates[..]),
+            (
+                &["a".to_owned(), "b".to_owned()][..],
+                &["g1".to_owned()][..]
+            )
+        );
         let o2 = catalogue.get("o2").unwrap();
         assert!(o2.primary_key.is_empty() && o2.gates.is_empty());
         assert!(catalogue.get("o3").is_none());
@@ -169,7 +172,10 @@ mod tests {
             ("output: []", &["outputs"]),
             ("outputs:\n- path_template: x\n", &["output_id", "line 2"]),
             ("outputs:\n- output_id: a\n", &["path_template", "line 2"]),
-            ("outputs:\n- output_id: ''\n  path_template: x\n", &["outputs[0].output_id"]),
+            (
+                "outputs:\n- output_id: ''\n  path_template: x\n",
+                &["outputs[0].output_id"],
+            ),
             (
                 "outputs:\n- {output_id: a, path_template: x}\n- {output_id: a, path_template: y}",
                 &["outputs[1].output_id", "a second time"],

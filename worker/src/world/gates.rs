@@ -44,7 +44,12 @@ impl Gates<'_> {
     ) -> Result<()> {
         let mut open: VecDeque<(String, String)> = outputs
             .into_iter()
-            .flat_map(|output| output.gates.iter().map(|gate| (gate.clone(), output.id.clone())))
+            .flat_map(|output| {
+                output
+                    .gates
+                    .iter()
+                    .map(|gate| (gate.clone(), output.id.clone()))
+            })
             .collect();
         let mut seen = BTreeSet::new();
         while let Some((id, required_by)) = open.pop_front() {
@@ -107,7 +112,8 @@ impl Gates<'_> {
         match &rule.over {
             DigestOver::Bundle { exclude } => {
                 let found = self.store.walk(&root).await;
-                let files = found.map_err(|error| self.missing(gate, &root, "bundle").cause(&error))?;
+                let files =
+                    found.map_err(|error| self.missing(gate, &root, "bundle").cause(&error))?;
                 let paths = files
                     .into_iter()
                     .map(|(path, _)| path)
@@ -123,7 +129,12 @@ impl Gates<'_> {
             } => {
                 let index = self.path(gate, index)?;
                 let entries = self
-                    .entries(gate, &index, true, &["items", "members", "entries", "files"])
+                    .entries(
+                        gate,
+                        &index,
+                        true,
+                        &["items", "members", "entries", "files"],
+                    )
                     .await?;
                 let mut listed = Vec::new();
                 for (place, entry) in entries.iter().enumerate() {
@@ -326,7 +337,11 @@ mod tests {
         ] {
             assert!(claimed_digest(bad.as_bytes(), "d").is_err(), "{bad:?}");
         }
-        assert!(claimed_digest(b"d = \xff", "d").unwrap_err().contains("UTF-8"));
+        assert!(
+            claimed_digest(b"d = \xff", "d")
+                .unwrap_err()
+                .contains("UTF-8")
+        );
     }
 
     #[test]

@@ -202,9 +202,6 @@ mod tests {
     fn control_characters_have_the_short_escapes() {
         let mut json = String::new();
         ascii_json_string(&mut json, "\u{8}\u{c}\n\r\t\u{1}\u{7f}é😀\"\\/");
-        assert_eq!(
-            json,
-            r#""\b\f\n\r\t\u0001\u007f\u00e9\ud83d\ude00\"\\/""#
-        );
+        assert_eq!(json, r#""\b\f\n\r\t\u0001\u007f\u00e9\ud83d\ude00\"\\/""#);
     }
 }

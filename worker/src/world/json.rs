@@ -82,10 +82,7 @@ impl Document {
             .find(|field| !known.contains(&field.as_str()))
         {
             None => Ok(()),
-            Some(field) => Err(self.failure(
-                field,
-                format!("no field but {}", known.join(", ")),
-            )),
+            Some(field) => Err(self.failure(field, format!("no field but {}", known.join(", ")))),
         }
     }
 

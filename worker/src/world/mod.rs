@@ -22,6 +22,7 @@ pub mod verify;
 
 pub use root::open;
 pub use store::WorldStore;
+pub use verify::verify;
 
 use worldstream_crds::TrafficMode;
 

@@ -206,9 +206,15 @@ async fn read(
     reason: Reason,
 ) -> Result<Option<bytes::Bytes>, Failure> {
     let failure = || Failure::new(reason, store.name(name));
-    let bytes = store.read(name).await.map_err(|error| failure().cause(&error))?;
+    let bytes = store
+        .read(name)
+        .await
+        .map_err(|error| failure().cause(&error))?;
     if bytes.is_none() {
-        let folders = store.folders("").await.map_err(|error| failure().cause(&error))?;
+        let folders = store
+            .folders("")
+            .await
+            .map_err(|error| failure().cause(&error))?;
         if folders.iter().any(|folder| folder == name) {
             return Err(failure().found("a folder").expected("a file"));
         }

@@ -39,9 +39,11 @@ pub fn check(id: &str, allowlist: Option<&Named>) -> Result<()> {
     })?;
     let ids: Vec<&str> = text.lines().filter_map(entry).collect();
     if ids.is_empty() {
-        return Err(Failure::new(Reason::ProducerAllowlistEmpty, &allowlist.name)
-            .found("no id")
-            .expected("a producer id a line"));
+        return Err(
+            Failure::new(Reason::ProducerAllowlistEmpty, &allowlist.name)
+                .found("no id")
+                .expected("a producer id a line"),
+        );
     }
     if !ids.contains(&id) {
         return Err(Failure::new(Reason::ProducerNotAllowed, &allowlist.name)
@@ -57,7 +59,12 @@ fn entry(line: &str) -> Option<&str> {
     let end = line
         .match_indices('#')
         .map(|(at, _)| at)
-        .find(|at| line[..*at].chars().next_back().is_none_or(char::is_whitespace))
+        .find(|at| {
+            line[..*at]
+                .chars()
+                .next_back()
+                .is_none_or(char::is_whitespace)
+        })
         .unwrap_or(line.len());
     Some(line[..end].trim()).filter(|id| !id.is_empty())
 }

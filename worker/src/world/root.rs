@@ -155,15 +155,13 @@ fn normal(root: &str) -> Vec<String> {
                 .unwrap_or_else(|_| root.to_owned()),
         ),
     };
+    // Never above the root of all: `/..` is `/`, and there is nothing above a bucket.
+    let least = if is_s3(root) { 2 } else { 1 };
     let mut segments = vec![head.to_owned()];
     for segment in rest.split('/') {
         match segment {
             "" | "." => {}
-            // Never above the root of all: `/..` is `/`, and a bucket's parent is nothing.
-            ".." if segments.len() > 1 => {
-                segments.pop();
-            }
-            ".." => {}
+            ".." => segments.truncate(least.max(segments.len() - 1)),
             _ => segments.push(segment.to_owned()),
         }
     }
@@ -261,9 +259,21 @@ mod tests {
         let oracle = folder.path().to_str().unwrap();
         for (oracle_root, given, expect) in [
             (format!("{oracle}/"), "no-such", format!("{oracle}/no-such")),
-            (format!("{oracle}//"), "./no//such/", format!("{oracle}/no/such")),
-            ("s3://b/runs".into(), "no-such", "s3://b/runs/no-such".into()),
-            ("s3://b/runs/".into(), "no-such", "s3://b/runs/no-such".into()),
+            (
+                format!("{oracle}//"),
+                "./no//such/",
+                format!("{oracle}/no/such"),
+            ),
+            (
+                "s3://b/runs".into(),
+                "no-such",
+                "s3://b/runs/no-such".into(),
+            ),
+            (
+                "s3://b/runs/".into(),
+                "no-such",
+                "s3://b/runs/no-such".into(),
+            ),
             ("./r/".into(), "no-such", "r/no-such".into()),
             ("s3://b/runs".into(), "/no-such", "/no-such".into()),
             ("s3://b/runs".into(), "s3://c/x", "s3://c/x".into()),
@@ -366,8 +376,10 @@ mod tests {
             assert_eq!(failure.reason(), Reason::RunReceiptUnreadable);
             assert!(failure.message().contains("mount"), "{failure}");
         }
-        let failure =
-            resolved("s3://b/runs/../../etc", |plan| plan.mounts = mounts.to_vec()).unwrap_err();
+        let failure = resolved("s3://b/runs/../../etc", |plan| {
+            plan.mounts = mounts.to_vec()
+        })
+        .unwrap_err();
         assert_eq!(failure.reason(), Reason::RootNotAllowed);
     }
 }

@@ -83,10 +83,7 @@ pub fn select(plan: &SelectionPlan, catalogue: &Catalogue) -> Result<Selection> 
 }
 
 /// The traffic that is wanted, each output once; never empty.
-fn traffic<'a>(
-    plan: &SelectionPlan,
-    catalogue: &'a Catalogue,
-) -> Result<Vec<&'a CatalogueOutput>> {
+fn traffic<'a>(plan: &SelectionPlan, catalogue: &'a Catalogue) -> Result<Vec<&'a CatalogueOutput>> {
     let none = |field: &str| Failure::new(Reason::NoTrafficOutputs, "selection").field(field);
     let wanted = match plan.outputs.is_empty() {
         true => &plan.traffic,
@@ -235,7 +232,13 @@ mod tests {
             (&all[..], &[], &both, TrafficMode::Fraud, 1),
             (&all[..], &all[1..], &baseline, TrafficMode::Baseline, 0),
             (&all[..], &all[..1], &fraud, TrafficMode::Fraud, 0),
-            (&all[..1], &[FRAUD_TRAFFIC, FRAUD_TRAFFIC], &fraud, TrafficMode::Fraud, 0),
+            (
+                &all[..1],
+                &[FRAUD_TRAFFIC, FRAUD_TRAFFIC],
+                &fraud,
+                TrafficMode::Fraud,
+                0,
+            ),
         ] {
             let plan = plan(traffic, outputs);
             assert_eq!(chosen(&plan), (expect.clone(), mode, warnings), "{plan:?}");
@@ -262,7 +265,11 @@ mod tests {
             (&[], &[FRAUD_TRAFFIC], "empty"),
             (&[FRAUD_TRAFFIC], &["other"], "found other"),
             (&[FRAUD_TRAFFIC], &[FRAUD_TRAFFIC, "other"], "found other"),
-            (&[FRAUD_TRAFFIC, "nowhere"], &[], "nowhere, which is not in cat.yaml"),
+            (
+                &[FRAUD_TRAFFIC, "nowhere"],
+                &[],
+                "nowhere, which is not in cat.yaml",
+            ),
             (&["nowhere"], &["nowhere"], "nowhere"),
             (&[FRAUD_TRAFFIC, "s4_event_labels_6B"], &[], "truth"),
             (&["s7_audit_report"], &[], "audit"),
@@ -278,9 +285,17 @@ mod tests {
     #[test]
     fn context_must_be_known_and_keys_must_be_there() {
         for (context, reason, part) in [
-            ("nowhere", Reason::OutputUnknown, "nowhere, which is not in cat.yaml"),
+            (
+                "nowhere",
+                Reason::OutputUnknown,
+                "nowhere, which is not in cat.yaml",
+            ),
             ("s4_event_labels_6B", Reason::OutputUnknown, "truth"),
-            ("keyless", Reason::PrimaryKeyMissing, "keyless: primary_key: found []"),
+            (
+                "keyless",
+                Reason::PrimaryKeyMissing,
+                "keyless: primary_key: found []",
+            ),
             ("nameless", Reason::PrimaryKeyMissing, r#"found ["a", ""]"#),
         ] {
             let mut plan = plan(&[FRAUD_TRAFFIC], &[]);

@@ -84,7 +84,11 @@ mod tests {
             path.unwrap(),
             "data/x/seed=18446744073709551615/scenario_id=s 1/r=r1/part-*.parquet"
         );
-        let path = render("  a//./{parameter_hash}/{manifest_fingerprint}/", &key(), "");
+        let path = render(
+            "  a//./{parameter_hash}/{manifest_fingerprint}/",
+            &key(),
+            "",
+        );
         assert_eq!(
             path.unwrap(),
             format!("a/{}/{}/", "e".repeat(64), "f".repeat(64))

@@ -14,8 +14,19 @@ use crate::failure::Result;
 use crate::plan::WorldPlan;
 use crate::view::ViewPlan;
 
-/// Verifies a world, with views checked by `plan_view(store, scenario id, output id)`.
-pub async fn verify_with(
+/// Verifies the world that a plan names; reads no row and sends nothing.
+///
+/// The order: root, receipt and world key, scenario, manifest, seal, catalogue and selection,
+/// producer, the gates of all selected outputs, the view of each output.
+///
+/// # Errors
+/// The first check that fails, with its reason code (contracts section 10).
+pub async fn verify(plan: &WorldPlan) -> Result<VerifiedWorld> {
+    verify_with(plan, crate::view::plan_view).await
+}
+
+/// [`verify`] with views checked by `plan_view(store, scenario id, output id)`.
+pub(super) async fn verify_with(
     plan: &WorldPlan,
     plan_view: impl AsyncFn(&WorldStore, &str, &str) -> Result<ViewPlan>,
 ) -> Result<VerifiedWorld> {
