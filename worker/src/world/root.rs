@@ -113,7 +113,7 @@ fn resolve_text(plan: &WorldPlan, given: &str) -> Result<String> {
 
 /// A root's text: one in S3 to the letter, a local path without doubled and trailing slashes and
 /// `.` segments, and not made absolute.
-fn clean(root: &str) -> String {
+pub(crate) fn clean(root: &str) -> String {
     if is_s3(root) {
         return root.to_owned();
     }
