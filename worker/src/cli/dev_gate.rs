@@ -146,3 +146,43 @@ fn say(line: &str) {
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: DevGateArgs,
+    }
+
+    #[test]
+    fn reads_its_flags_and_names_a_bad_fault() {
+        let line = "dev-gate --listen 127.0.0.1:0 --record a --fault stall --fault 429:p=0.05,retry-after=2s \
+                    --close --rate-limit 600 --seed 9";
+        let config = Cli::try_parse_from(line.split_whitespace())
+            .unwrap()
+            .args
+            .config();
+        assert_eq!(
+            config
+                .faults
+                .iter()
+                .map(FaultSpec::to_string)
+                .collect::<Vec<_>>(),
+            ["stall", "429:retry-after=2s,p=0.05"]
+        );
+        assert_eq!(
+            (config.close, config.rate_limit, config.seed),
+            (true, Some(600), 9)
+        );
+        let error = Cli::try_parse_from(["dev-gate", "--fault", "stall:p=2"])
+            .err()
+            .unwrap();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("p is \"2\""), "{error}");
+    }
+}

@@ -13,16 +13,9 @@ const MAX_DEPTH: usize = 128;
 /// The members of a JSON object; of a repeated key the last one counts.
 pub type Members<'a> = BTreeMap<String, &'a RawValue>;
 
-/// Appends the canonical text of `raw`.
-///
-/// Errors: an escape of half a surrogate pair, or nesting beyond 128 levels.
-pub fn write(raw: &RawValue, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
-    write_text(raw.get(), MAX_DEPTH, out)
-}
-
 /// Appends the canonical text of an object.
 ///
-/// Errors: as [`write`].
+/// Errors: an escape of half a surrogate pair, or nesting beyond 128 levels.
 pub fn write_members(members: &Members<'_>, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
     write_object(members, MAX_DEPTH, out)
 }
@@ -150,7 +143,7 @@ mod tests {
     fn canonical(text: &str) -> String {
         let raw: &RawValue = serde_json::from_str(text).unwrap();
         let mut out = Vec::new();
-        write(raw, &mut out).unwrap();
+        write_text(raw.get(), MAX_DEPTH, &mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -193,7 +186,10 @@ mod tests {
             "[".repeat(200) + &"]".repeat(200),
         ] {
             let raw: &RawValue = serde_json::from_str(&text).unwrap();
-            assert!(write(raw, &mut Vec::new()).is_err(), "{text}");
+            assert!(
+                write_text(raw.get(), MAX_DEPTH, &mut Vec::new()).is_err(),
+                "{text}"
+            );
         }
     }
 }
