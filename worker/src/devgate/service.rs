@@ -178,8 +178,9 @@ impl Shared {
     }
 
     async fn post_faults(&self, request: Request<Incoming>) -> Reply {
-        let Ok(body) = self.body(request.into_body()).await else {
-            return Reply::too_large();
+        let body = match self.body(request.into_body()).await {
+            Ok(body) => body,
+            Err(reply) => return reply,
         };
         let specs: Vec<FaultSpec> = match serde_json::from_slice(&body) {
             Ok(specs) => specs,
@@ -203,8 +204,9 @@ impl Shared {
             self.counts.fault(fault.name(), 1);
         }
         let (head, body) = request.into_parts();
-        let Ok(body) = self.body(body).await else {
-            return Reply::too_large();
+        let body = match self.body(body).await {
+            Ok(body) => body,
+            Err(reply) => return reply,
         };
         let reply = match struck.fault {
             Some(FaultKind::TooMany { retry_after }) => Reply::rate_limited(retry_after),
@@ -236,16 +238,16 @@ impl Shared {
         reply
     }
 
-    /// The whole body, or an error if it is too long or breaks off.
-    async fn body(&self, body: Incoming) -> Result<Bytes, ()> {
+    /// The whole body, or what is answered if it is too long or breaks off.
+    async fn body(&self, body: Incoming) -> Result<Bytes, Reply> {
         if body.size_hint().lower() > self.max_body as u64 {
-            return Err(());
+            return Err(Reply::too_large());
         }
         match Limited::new(body, self.max_body).collect().await {
             Ok(whole) => Ok(whole.to_bytes()),
-            Err(error) if error.is::<LengthLimitError>() => Err(()),
+            Err(error) if error.is::<LengthLimitError>() => Err(Reply::too_large()),
             // The client is gone; whatever is answered reaches nobody.
-            Err(_) => Err(()),
+            Err(_) => Err(Reply::bad_request()),
         }
     }
 
