@@ -212,10 +212,9 @@ impl Shared {
         {
             return Ok(addresses.clone());
         }
-        let addresses: Arc<[SocketAddr]> =
-            tokio::net::lookup_host((self.host.as_str(), self.port))
-                .await?
-                .collect();
+        let addresses: Arc<[SocketAddr]> = tokio::net::lookup_host((self.host.as_str(), self.port))
+            .await?
+            .collect();
         if addresses.is_empty() {
             return Err(std::io::Error::other("the name has no address"));
         }
@@ -236,7 +235,9 @@ impl Shared {
 /// The headers `map` with the credential as it is read now.
 fn headers(auth: &AuthPlan, url: &str, generation: u64, mut map: HeaderMap) -> Result<Headers> {
     let credential = auth::credential(auth, url)?;
-    let name = credential.as_ref().map(|credential| credential.name.clone());
+    let name = credential
+        .as_ref()
+        .map(|credential| credential.name.clone());
     if let Some(credential) = credential {
         map.insert(credential.name, credential.value);
     }
