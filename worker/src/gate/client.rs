@@ -91,10 +91,16 @@ impl GateClient {
                 .expected("a credential in gate.auth"));
         }
         let port = match (authority.port(), tls) {
-            (None, false) => 80,
-            (None, true) => 443,
             (Some(port), _) if port.as_u16() > 0 => port.as_u16(),
-            (Some(_), _) => return Err(bad_url(&url).expected("a port from 1 to 65535")),
+            // What follows the host, if anything, is no port then.
+            (None, tls) if authority.as_str().len() == authority.host().len() => {
+                if tls {
+                    443
+                } else {
+                    80
+                }
+            }
+            _ => return Err(bad_url(&url).expected("a port from 1 to 65535")),
         };
         let host = authority.host();
         let host = host

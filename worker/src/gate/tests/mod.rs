@@ -21,6 +21,13 @@ use crate::failure::Failure;
 use crate::plan::{AuthPlan, GatePlan, QuarantinePlan, RetryPlan, SecretSource};
 use crate::stop::Stop;
 
+/// A lane's tasks may run on any thread.
+const _: fn() = || {
+    fn sendable<T: Send>() {}
+    sendable::<super::Connection>();
+    sendable::<GateClient>();
+};
+
 /// A request as it arrived.
 #[derive(Clone, Debug)]
 pub struct Seen {
