@@ -22,6 +22,13 @@ impl EventTime {
             .then_some(EventTime(micros))
     }
 
+    /// The wall clock now, for records of when something was written (`updated_at_utc`, `ts_utc`
+    /// of the audit); nothing is scheduled by it.
+    pub fn wall_now() -> Self {
+        let micros = jiff::Timestamp::now().as_microsecond();
+        EventTime(micros.clamp(Self::MIN.0, Self::MAX.0))
+    }
+
     /// Microseconds since the epoch.
     pub fn micros(self) -> i64 {
         self.0

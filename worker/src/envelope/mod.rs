@@ -1,5 +1,11 @@
 //! The canonical event envelope: rows in, bytes out (contracts section 4).
 
+mod isoformat;
+mod timestamp;
+
+pub use isoformat::parse_event_time;
+pub use timestamp::{BadTime, event_times};
+
 use bytes::Bytes;
 
 use crate::plan::Lane;
