@@ -1,3 +1,9 @@
 //! The program `worldstream`.
 
-fn main() {}
+use clap::Parser;
+use worldstream::cli::Cli;
+
+fn main() -> std::process::ExitCode {
+    let cli = Cli::parse();
+    std::process::ExitCode::from(worldstream::cli::main(cli).code())
+}

@@ -61,9 +61,6 @@ pub struct DevGateArgs {
     /// Answer 413 to longer bodies
     #[arg(long, value_name = "BYTES", default_value_t = 1 << 20)]
     pub max_body: usize,
-    /// Print JSON lines instead of text
-    #[arg(long)]
-    pub json: bool,
 }
 
 impl DevGateArgs {
@@ -88,7 +85,7 @@ impl DevGateArgs {
 /// Runs a gate until SIGTERM or SIGINT, then prints what it has seen.
 ///
 /// Errors: as [`devgate::spawn`].
-pub fn run(args: &DevGateArgs) -> Result<ExitCode> {
+pub fn run(args: &DevGateArgs, json: bool) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -98,12 +95,12 @@ pub fn run(args: &DevGateArgs) -> Result<ExitCode> {
         let mut terminate = listen_for(SignalKind::terminate())?;
         let mut interrupt = listen_for(SignalKind::interrupt())?;
         let gate = devgate::spawn(args.config())?;
-        greet(&gate, args.json);
+        greet(&gate, json);
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        farewell(&gate.stop(), args.json);
+        farewell(&gate.stop(), json);
         Ok(ExitCode::Done)
     })
 }

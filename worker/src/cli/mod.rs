@@ -1,5 +1,163 @@
-//! The command line: one file a subcommand.
+//! The command line: one file a subcommand, and what they share: logs, colours, and how a
+//! process says why it failed.
 
 pub mod checkpoints;
+pub mod demo;
 pub mod dev_gate;
+pub mod logs;
+pub mod pages;
+pub mod plan;
+pub mod run;
 pub mod sample;
+
+use std::io::Write;
+
+use clap::{Parser, Subcommand};
+use worldstream_crds::ExitCode;
+
+use crate::failure::Failure;
+use crate::plan::PlanError;
+
+const AFTER_HELP: &str = "\
+Exit codes:
+   0  done
+   2  usage, or a plan of another version
+  10  failed closed, with a reason code
+  11  refused by IG, or beyond the quarantine limit
+  12  fenced: somebody else holds the checkpoint
+  13  IG or a store unavailable for longer than allowed
+  14  interrupted, everything saved
+
+Start with:
+  worldstream demo";
+
+/// Replay a sealed synthetic world as live traffic: event by event, in time, never losing one
+#[derive(Parser, Debug)]
+#[command(name = "worldstream", version, after_help = AFTER_HELP)]
+pub struct Cli {
+    /// Print results as JSON on stdout, and no progress
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// How logs are written to stderr; RUST_LOG chooses which
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = logs::Format::Text)]
+    pub log_format: logs::Format,
+
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Replay a world to a gate
+    Run(run::RunArgs),
+    /// Verify a world and say what a replay would send; sends nothing
+    Plan(plan::PlanArgs),
+    /// Write a sample world
+    Sample(sample::SampleArgs),
+    /// Run an Ingestion Gate for development
+    DevGate(dev_gate::DevGateArgs),
+    /// Look at cursors, or reset them
+    Checkpoints(checkpoints::CheckpointsArgs),
+    /// A world, a gate and a replay in one process
+    Demo(demo::DemoArgs),
+    /// Print shell completions
+    Completions(pages::CompletionsArgs),
+    /// Print the manual page
+    Man(pages::ManArgs),
+}
+
+/// Why a command failed: with a reason code, or by the way it was called.
+#[derive(Debug)]
+pub enum CliError {
+    /// A reason code and its exit code.
+    Failure(Failure),
+    /// Usage, or a failure of the documents.
+    Plan(PlanError),
+}
+
+impl From<Failure> for CliError {
+    fn from(failure: Failure) -> Self {
+        CliError::Failure(failure)
+    }
+}
+
+impl From<PlanError> for CliError {
+    fn from(error: PlanError) -> Self {
+        match error {
+            PlanError::Failure(failure) => CliError::Failure(failure),
+            usage => CliError::Plan(usage),
+        }
+    }
+}
+
+/// Runs a command line that was parsed, and gives the exit code. What went wrong is on stderr
+/// then.
+pub fn main(cli: Cli) -> ExitCode {
+    logs::start(cli.log_format);
+    let json = cli.json;
+    let mut out = std::io::stdout().lock();
+    let done = |()| ExitCode::Done;
+    let result: Result<ExitCode, CliError> = match cli.command {
+        Command::Run(args) => {
+            drop(out);
+            return conclude(run::run(args, json), json);
+        }
+        Command::Demo(args) => {
+            drop(out);
+            return conclude(demo::run(&args, json), json);
+        }
+        Command::DevGate(args) => {
+            drop(out);
+            return conclude(dev_gate::run(&args, json).map_err(Into::into), json);
+        }
+        Command::Plan(args) => plan::run(&args, json, &mut out),
+        Command::Sample(args) => sample::run(&args, json, &mut out).map_err(Into::into),
+        Command::Checkpoints(args) => checkpoints::run(&args, json, &mut out)
+            .map_err(Into::into)
+            .map(done),
+        Command::Completions(args) => pages::completions(&args, &mut out)
+            .map_err(Into::into)
+            .map(done),
+        Command::Man(args) => pages::man(&args, &mut out).map_err(Into::into).map(done),
+    };
+    conclude(result, json)
+}
+
+fn conclude(result: Result<ExitCode, CliError>, json: bool) -> ExitCode {
+    let error = match result {
+        Ok(code) => return code,
+        Err(error) => error,
+    };
+    let code = match &error {
+        CliError::Failure(failure) => failure.exit_code(),
+        CliError::Plan(error) => error.exit_code(),
+    };
+    complain(&error, code, json);
+    code
+}
+
+/// Says on stderr why a command failed and what to do about it.
+pub fn complain(error: &CliError, code: ExitCode, json: bool) {
+    let text = match error {
+        CliError::Failure(failure) if json => serde_json::json!({
+            "error": {"reason": failure.reason(), "message": failure.message(),
+                      "advice": failure.reason().advice(), "exit_code": code.code()}
+        })
+        .to_string(),
+        CliError::Plan(error) if json => serde_json::json!({
+            "error": {"reason": "USAGE", "message": error.to_string(), "exit_code": code.code()}
+        })
+        .to_string(),
+        CliError::Failure(failure) => format!(
+            "error: {failure}\n  what to do: {}\n  exit code {}",
+            failure.reason().advice(),
+            code.code()
+        ),
+        CliError::Plan(error) => format!("error: {error}\n  exit code {}", code.code()),
+    };
+    // Nobody may be listening on stderr.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}

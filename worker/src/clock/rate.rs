@@ -17,7 +17,9 @@ pub struct RateLimiter {
     /// Running time up to `seen`, in nanoseconds.
     running: i64,
     /// When running time was last brought up to date.
-    seen: Option<Mono>,
+    seen: Mono,
+    /// Whether time has run since then.
+    runs: bool,
 }
 
 impl RateLimiter {
@@ -29,14 +31,21 @@ impl RateLimiter {
             step: None,
             tokens: 0.0,
             running: 0,
-            seen: None,
+            seen: Mono(0),
+            runs: false,
         }
     }
 
-    /// When the next event may be sent, at the earliest: `now`, or a later moment. `runs` says
-    /// whether time has run (not stood in a pause) since the last call.
-    pub fn ready_at(&mut self, now: Mono, runs: bool) -> Mono {
-        self.advance(now, runs);
+    /// Time runs from now on, or stands still. It stands until it is first told to run.
+    pub fn runs(&mut self, now: Mono, runs: bool) {
+        self.advance(now);
+        self.runs = runs;
+    }
+
+    /// When the next event may be sent, at the earliest: `now`, or a later moment, if time goes
+    /// on as it does.
+    pub fn ready_at(&mut self, now: Mono) -> Mono {
+        self.advance(now);
         let mut wait = 0;
         let mut tokens = self.tokens;
         let mut at = self.step;
@@ -91,13 +100,16 @@ impl RateLimiter {
     }
 
     /// Brings running time and tokens up to `now`, step by step.
-    fn advance(&mut self, now: Mono, runs: bool) {
-        let elapsed = match self.seen {
-            Some(seen) if runs => now.0.saturating_sub(seen.0).max(0),
-            _ => 0,
+    fn advance(&mut self, now: Mono) {
+        let elapsed = match self.runs {
+            true => now.0.saturating_sub(self.seen.0).max(0),
+            false => 0,
         };
-        self.seen = Some(now);
-        let end = self.running.saturating_add(elapsed);
+        self.seen = now;
+        self.begin_due_steps(self.running.saturating_add(elapsed));
+    }
+
+    fn begin_due_steps(&mut self, end: i64) {
         loop {
             let next = self.step.map_or(0, |step| step + 1);
             let until = self.start_of(next).filter(|&start| start <= end);
@@ -145,10 +157,12 @@ mod tests {
     fn send(limiter: &mut RateLimiter, from: Mono, seconds: f64) -> Vec<f64> {
         let end = from.0 + (seconds * 1e9) as i64;
         let mut now = from;
+        limiter.runs(from, true);
         let mut sent = Vec::new();
         loop {
-            let ready = limiter.ready_at(now, true);
+            let ready = limiter.ready_at(now);
             if ready.0 >= end {
+                limiter.runs(Mono(end), false);
                 return sent;
             }
             if ready <= now {
@@ -163,7 +177,7 @@ mod tests {
     fn no_plan_no_limit() {
         let mut limiter = RateLimiter::new(&[], 1.0);
         for moment in 0..1000 {
-            assert_eq!(limiter.ready_at(Mono(moment), true), Mono(moment));
+            assert_eq!(limiter.ready_at(Mono(moment)), Mono(moment));
             limiter.take();
         }
     }
@@ -198,9 +212,10 @@ mod tests {
         let plan = [step(0.0, 10.0, 5.0, None), step(1.0, 1.0, 1.0, None)];
         let mut limiter = RateLimiter::new(&plan, 1.0);
         assert_eq!(send(&mut limiter, Mono(0), 0.55).len(), 5);
-        // An hour of pause, told as it ends.
+        // An hour of pause.
         let resumed = Mono(3_600_000_000_000);
-        let ready = limiter.ready_at(resumed, false);
+        limiter.runs(resumed, true);
+        let ready = limiter.ready_at(resumed);
         assert!(ready > resumed && ready.0 - resumed.0 <= 100_000_000);
         // The first step still has its 0.45 s to go.
         let after = send(&mut limiter, resumed, 0.45);
@@ -210,14 +225,12 @@ mod tests {
     #[test]
     fn a_plan_that_begins_later_limits_nothing_before() {
         let mut limiter = RateLimiter::new(&[step(1.0, 1.0, 1.0, Some(0.0))], 1.0);
+        limiter.runs(Mono(0), true);
         for moment in 0..100 {
-            assert_eq!(limiter.ready_at(Mono(moment), true), Mono(moment));
+            assert_eq!(limiter.ready_at(Mono(moment)), Mono(moment));
             limiter.take();
         }
-        assert_eq!(
-            limiter.ready_at(Mono(1_000_000_000), true),
-            Mono(2_000_000_000)
-        );
+        assert_eq!(limiter.ready_at(Mono(1_000_000_000)), Mono(2_000_000_000));
     }
 
     #[test]
@@ -227,8 +240,8 @@ mod tests {
             step(3.0, 10.0, 1.0, Some(1.0)),
         ];
         let mut limiter = RateLimiter::new(&plan, 1.0);
-        assert_eq!(limiter.ready_at(Mono(0), true), Mono(3_000_000_000));
+        assert_eq!(limiter.ready_at(Mono(0)), Mono(3_000_000_000));
         let mut never = RateLimiter::new(&plan[..1], 1.0);
-        assert_eq!(never.ready_at(Mono(0), true), Mono::NEVER);
+        assert_eq!(never.ready_at(Mono(0)), Mono::NEVER);
     }
 }

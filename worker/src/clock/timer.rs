@@ -26,9 +26,10 @@ impl DueTimer {
             TimerfdClockId::Monotonic,
             TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
         )?;
-        Ok(DueTimer {
-            fd: AsyncFd::register(fd)?,
-        })
+        // SAFETY: the timer owns its descriptor, which stays open and the same until it is
+        // dropped with the timer, and nothing takes it out.
+        let fd = unsafe { AsyncFd::register(fd) }?;
+        Ok(DueTimer { fd })
     }
 
     /// Returns at the moment or after it, never before. May be cancelled at any time.

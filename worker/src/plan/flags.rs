@@ -13,7 +13,12 @@ use crate::time::EventTime;
 pub struct RunFlags {
     /// A YAML file with a WorldStream, StreamProfiles, or both; repeatable; `-` reads the
     /// standard input
-    #[arg(short = 'f', long = "file", value_name = "FILE", help_heading = "Documents")]
+    #[arg(
+        short = 'f',
+        long = "file",
+        value_name = "FILE",
+        help_heading = "Documents"
+    )]
     pub files: Vec<PathBuf>,
 
     /// The StreamProfile: a YAML file, or the name of one in the files or of a built-in one
@@ -108,6 +113,11 @@ pub struct RunFlags {
     /// profile's, stop-all]
     #[arg(long, value_name = "POLICY", help_heading = "Pace")]
     pub on_output_failure: Option<OnOutputFailureFlag>,
+
+    /// The folder that each platform run has its own in, for everything that a run writes
+    /// [default: the profile's, runs/fraud-platform]
+    #[arg(long, value_name = "DIR", help_heading = "Files")]
+    pub runs_root: Option<PathBuf>,
 
     /// The folder of the cursors [default: runs/fraud-platform/<platform run id>/wsp/checkpoints]
     #[arg(long, value_name = "DIR", help_heading = "Files")]

@@ -1,0 +1,241 @@
+//! One output: a thread with a runtime of its own that sends all lanes of it that this process
+//! has. Outputs never share a connection, nor wait for each other but by the clock.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use hdrhistogram::Histogram;
+use tokio::sync::mpsc;
+use tokio::task::{LocalSet, spawn_local};
+use worldstream_crds::Reason;
+
+use super::board::{Board, LaneGauge};
+use super::feed::{self, FeedJob};
+use super::lane::{Lane, LaneRules};
+use super::saver;
+use super::watermark::Watermark;
+use crate::audit::SessionLog;
+use crate::checkpoint::{Checkpoint, CheckpointKey, Lease};
+use crate::clock::{ClockReader, RateLimiter};
+use crate::failure::{Failure, Result};
+use crate::gate::{Connection, GateClient, PushEnd};
+
+/// A lane that is ready to run.
+pub struct LaneJob {
+    /// Its place on the board.
+    pub index: usize,
+    /// Who it is.
+    pub key: CheckpointKey,
+    /// What it shows.
+    pub gauge: Arc<LaneGauge>,
+    /// Its checkpoint, which this process holds.
+    pub lease: Box<dyn Lease>,
+    /// Where it goes on.
+    pub watermark: Watermark,
+    /// What it reads.
+    pub feed: FeedJob,
+}
+
+/// What an output's thread needs.
+pub struct OutputJob {
+    /// The output.
+    pub output_id: String,
+    /// Its lanes.
+    pub lanes: Vec<LaneJob>,
+    /// How they are sent.
+    pub rules: LaneRules,
+    /// The part of the rate plan that these lanes may use together.
+    pub rate_share: f64,
+    /// Where they are sent.
+    pub client: GateClient,
+    /// When.
+    pub clock: ClockReader,
+    /// Where they show it.
+    pub board: Arc<Board>,
+    /// Where saves are recorded.
+    pub session: Arc<SessionLog>,
+    /// Where news goes.
+    pub news: mpsc::UnboundedSender<News>,
+}
+
+/// What a lane says to the main thread.
+pub enum News {
+    /// It has its first event (or has none to send), or why it cannot begin.
+    Primed(Result<()>),
+    /// It is at its end, and everything that could be saved is.
+    Ended(LaneEnd),
+}
+
+/// How a lane ended.
+pub struct LaneEnd {
+    /// The lane's place on the board.
+    pub index: usize,
+    /// Where it stands.
+    pub checkpoint: Checkpoint,
+    /// Why it failed, if it did.
+    pub failure: Option<Failure>,
+    /// How late events were sent, measured from the moment they were due, in µs.
+    pub lateness: Histogram<u64>,
+}
+
+/// Starts the thread. It ends after the `Ended` of its last lane.
+pub fn start(job: OutputJob) -> Result<std::thread::JoinHandle<()>> {
+    let output_id = job.output_id.clone();
+    let failed = |error: std::io::Error| {
+        Failure::new(Reason::StreamFailed, output_id.clone()).detail(format!("no thread: {error}"))
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(failed)?;
+    std::thread::Builder::new()
+        .name("output".to_owned())
+        .spawn(move || LocalSet::new().block_on(&runtime, run(job)))
+        .map_err(failed)
+}
+
+async fn run(job: OutputJob) {
+    let OutputJob {
+        lanes,
+        rules,
+        rate_share,
+        client,
+        clock,
+        board,
+        session,
+        news,
+        ..
+    } = job;
+    let rate = Rc::new(RefCell::new(RateLimiter::new(
+        &rules.pace.rate_plan,
+        rate_share,
+    )));
+    let mut tasks = Vec::new();
+    for lane in lanes {
+        let context = LaneContext {
+            rules: rules.clone(),
+            rate: rate.clone(),
+            client: client.clone(),
+            clock: clock.clone(),
+            board: board.clone(),
+            session: session.clone(),
+            news: news.clone(),
+        };
+        tasks.push(spawn_local(run_lane(lane, context)));
+    }
+    for task in tasks {
+        if let Err(error) = task.await {
+            // The panic's own message is on stderr; the main thread sees a lane without an end.
+            tracing::error!(%error, "a lane's task broke");
+        }
+    }
+}
+
+struct LaneContext {
+    rules: LaneRules,
+    rate: Rc<RefCell<RateLimiter>>,
+    client: GateClient,
+    clock: ClockReader,
+    board: Arc<Board>,
+    session: Arc<SessionLog>,
+    news: mpsc::UnboundedSender<News>,
+}
+
+async fn run_lane(job: LaneJob, context: LaneContext) {
+    let LaneJob {
+        index,
+        key,
+        gauge,
+        lease,
+        watermark,
+        feed,
+    } = job;
+    let LaneContext {
+        rules,
+        rate,
+        client,
+        clock,
+        board,
+        session,
+        news,
+    } = context;
+    let view = feed.view.clone();
+    let made = feed::start(feed).and_then(|feed| {
+        Lane::new(
+            key,
+            gauge.clone(),
+            board.clone(),
+            view,
+            rules.clone(),
+            rate,
+            feed,
+            clock.clone(),
+            watermark,
+        )
+    });
+    let lane = match made {
+        Ok(lane) => Rc::new(lane),
+        Err(failure) => {
+            gauge.finished.store(true, Ordering::Release);
+            // A main thread that is gone wants no news.
+            let _ = news.send(News::Primed(Err(failure)));
+            return;
+        }
+    };
+    let primed = lane.prime().await;
+    if let Err(failure) = &primed {
+        lane.fail(failure.clone());
+    }
+    let _ = news.send(News::Primed(primed));
+
+    let following = spawn_local({
+        let lane = lane.clone();
+        async move { lane.follow(clock).await }
+    });
+    let saving = spawn_local({
+        let (lane, plan) = (lane.clone(), rules.checkpoint.clone());
+        async move { saver::run(&lane, lease, &plan, &session).await }
+    });
+    let pumps: Vec<_> = (0..rules.in_flight)
+        .map(|_| spawn_local(pump(lane.clone(), client.connection())))
+        .collect();
+    for pump in pumps {
+        if let Err(error) = pump.await {
+            lane.fail(
+                Failure::new(Reason::StreamFailed, lane.key.output_id.clone())
+                    .detail(format!("a connection's task broke: {error}")),
+            );
+        }
+    }
+    lane.close();
+    if let Err(error) = saving.await {
+        lane.fail(
+            Failure::new(Reason::StreamFailed, lane.key.output_id.clone())
+                .detail(format!("the saving task broke: {error}")),
+        );
+    }
+    following.abort();
+    gauge.finished.store(true, Ordering::Release);
+    board.look.notify_one();
+    let (checkpoint, lateness) = lane.end();
+    let failure = lane.failure();
+    let _ = news.send(News::Ended(LaneEnd {
+        index,
+        checkpoint,
+        failure,
+        lateness,
+    }));
+}
+
+/// One connection: takes the next event when it is due, and pushes it until IG has it.
+async fn pump(lane: Rc<Lane>, mut connection: Connection) {
+    while let Some(ticket) = lane.next().await {
+        match connection.push(ticket.envelope, &lane.gauge.stop).await {
+            PushEnd::Taken { decision, retries } => lane.taken(ticket.sequence, decision, retries),
+            PushEnd::Failed(failure) => return lane.fail(failure),
+            PushEnd::Interrupted => return,
+        }
+    }
+}
