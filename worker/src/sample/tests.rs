@@ -16,11 +16,9 @@ use tempfile::TempDir;
 use worldstream_crds::ExitCode;
 
 use super::*;
-use crate::plan::Named;
-use crate::view::ViewPlan;
-use crate::world::identity::stream_view_id;
-use crate::world::verify::verify_with;
-use crate::world::{WorldStore, testkit};
+use crate::plan::{Named, RangePlan, WorldPlan};
+use crate::view::scan;
+use crate::world::{VerifiedWorld, testkit, verify};
 
 struct Sample {
     folder: TempDir,
@@ -708,7 +706,8 @@ fn a_folder_with_something_in_it_is_refused_and_the_same_sample_is_left_alone() 
 
 #[test]
 fn parameters_out_of_range_are_named() {
-    let changes: [(&str, fn(&mut SampleSpec)); 8] = [
+    type Change = fn(&mut SampleSpec);
+    let changes: [(&str, Change); 8] = [
         ("days", |spec| spec.days = 0),
         ("days", |spec| spec.days = 4_000),
         ("rows", |spec| spec.rows = u64::MAX),
@@ -760,50 +759,76 @@ fn the_name_is_the_text_of_the_folder_and_progress_adds_up() {
     );
 }
 
-#[tokio::test]
-async fn the_world_is_verified_with_everything_required() {
-    let mut world = sample(|spec| spec.run_root = None);
-    let named = |name: &str| Named {
-        name: name.to_owned(),
-        text: Ok(fs::read_to_string(
-            Path::new(env!("CARGO_MANIFEST_DIR"))
-                .join("../config")
-                .join(name),
-        )
-        .unwrap()),
+/// A plan with everything required, in which the scenario is the only one that is there.
+fn strict_plan(root: &str) -> WorldPlan {
+    let named = |name: &str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config");
+        Named {
+            name: name.to_owned(),
+            text: Ok(fs::read_to_string(path.join(name)).unwrap()),
+        }
     };
-    let mut plan = testkit::plan(&world.report.run_root);
-    plan.catalogue = named("catalogue.yaml");
-    plan.gate_map = named("gate_map.yaml");
-    // The only one below data/ and reports/.
-    plan.scenario = None;
+    let plan = WorldPlan {
+        scenario: None,
+        catalogue: named("catalogue.yaml"),
+        gate_map: named("gate_map.yaml"),
+        ..testkit::plan(root)
+    };
     assert!(plan.gate_upstream && plan.compare_digests && plan.require_seal);
-    let views = async |store: &WorldStore, scenario: &str, output: &str| {
-        let folder = store.name(&format!("stream_view/ts_utc/output_id={output}"));
-        Ok(ViewPlan {
-            output_id: output.to_owned(),
-            view_id: stream_view_id(store.root(), scenario, output),
-            folder,
-            parts: Vec::new(),
-            rows: 0,
-        })
-    };
-    let verified = verify_with(&plan, views).await.unwrap();
-    assert_eq!(Some(verified.pack_key), world.report.oracle_pack_id);
-    assert_eq!(verified.outputs.len(), 4);
-    for output in &verified.outputs {
+    plan
+}
+
+fn verified(plan: &WorldPlan) -> Result<VerifiedWorld> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    runtime.block_on(verify(plan))
+}
+
+#[test]
+fn the_world_is_verified_with_everything_required() {
+    let mut world = sample(|spec| spec.run_root = None);
+    let mut plan = strict_plan(&world.report.run_root);
+    let found = verified(&plan).unwrap();
+    assert_eq!(Some(found.pack_key), world.report.oracle_pack_id);
+    assert_eq!(found.outputs.len(), 4);
+    for output in &found.outputs {
         let mut reports = world.report.outputs.iter();
         let report = reports
             .find(|report| report.output_id == output.id)
             .unwrap();
-        assert_eq!(output.view.view_id, report.stream_view_id);
+        let rows = scan(
+            &found.store,
+            &output.view,
+            RangePlan::default(),
+            0.0,
+            |_| (),
+        )
+        .unwrap();
+        assert_eq!(rows.rows, report.rows);
+        assert_eq!((rows.first, rows.last), (report.first, report.last));
+        assert_eq!(rows.steps_back, 0);
     }
-    // An unsealed world is one without a manifest.
-    world.spec.sealed = false;
     world.spec.force = true;
+    world.spec.disorder = true;
     write(&world.spec, &|_| ()).unwrap();
-    let failure = verify_with(&plan, views).await.unwrap_err();
+    let found = verified(&plan).unwrap();
+    for output in &found.outputs {
+        let rows = scan(
+            &found.store,
+            &output.view,
+            RangePlan::default(),
+            0.0,
+            |_| (),
+        )
+        .unwrap();
+        assert!(rows.steps_back > 0, "{}", output.id);
+    }
+    // An unsealed world is one without a manifest, too.
+    world.spec.sealed = false;
+    write(&world.spec, &|_| ()).unwrap();
+    let failure = verified(&plan).unwrap_err();
     assert_eq!(failure.reason(), Reason::PackManifestMissing);
     (plan.require_manifest, plan.require_seal) = (false, false);
-    assert!(verify_with(&plan, views).await.unwrap().pack.is_none());
+    assert!(verified(&plan).unwrap().pack.is_none());
 }
