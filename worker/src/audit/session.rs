@@ -1,12 +1,11 @@
 //! `session.jsonl`: what happened in a run, an object a line, appended by whoever takes part
 //! (contracts section 9).
 
-use std::fs::{File, OpenOptions};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Serialize;
 
-use crate::checkpoint::file::append_line;
+use crate::checkpoint::lines::Lines;
 use crate::checkpoint::{CheckpointKey, Cursor, disk, json};
 use crate::failure::{Failure, Result};
 use crate::time::EventTime;
@@ -275,28 +274,20 @@ impl Event {
 /// write.
 #[derive(Debug)]
 pub struct SessionLog {
-    path: PathBuf,
     platform_run_id: String,
-    file: File,
+    lines: Lines,
 }
 
 impl SessionLog {
     /// Opens `<run_dir>/session.jsonl`, making what is missing.
     pub fn open(run_dir: &Path, platform_run_id: &str) -> Result<Self> {
         let path = run_dir.join(SESSION_FILE);
-        let file = disk::create_folder(run_dir)
-            .and_then(|()| {
-                OpenOptions::new()
-                    .read(true)
-                    .append(true)
-                    .create(true)
-                    .open(&path)
-            })
+        let lines = disk::create_folder(run_dir)
+            .and_then(|()| Lines::open(&path))
             .map_err(|error| disk::cannot("open the session log", &path, &error))?;
         Ok(SessionLog {
-            path,
             platform_run_id: platform_run_id.to_owned(),
-            file,
+            lines,
         })
     }
 
@@ -305,11 +296,16 @@ impl SessionLog {
     /// it was; whether it goes on is the caller's to say.
     pub fn append(&self, event: &Event) -> Result<()> {
         let mut line = event.line(&self.platform_run_id).map_err(|error| {
-            Failure::new(Reason::StreamFailed, self.path.display().to_string()).cause(&error)
+            Failure::new(
+                Reason::StreamFailed,
+                self.lines.path().display().to_string(),
+            )
+            .cause(&error)
         })?;
         line.push(b'\n');
-        append_line(&self.file, &line, true)
-            .map_err(|error| disk::cannot("append to the session log", &self.path, &error))
+        self.lines
+            .append(&line)
+            .map_err(|error| disk::cannot("append to the session log", self.lines.path(), &error))
     }
 }
 
@@ -482,13 +478,8 @@ mod tests {
         assert!(failure.message().contains(SESSION_FILE), "{failure}");
         // A device that is always full.
         let full = SessionLog {
-            path: "/dev/full".into(),
             platform_run_id: RUN.into(),
-            file: OpenOptions::new()
-                .read(true)
-                .append(true)
-                .open("/dev/full")
-                .unwrap(),
+            lines: Lines::open(Path::new("/dev/full")).unwrap(),
         };
         let failure = full.append(&Event::world_selected("w")).unwrap_err();
         assert_eq!(failure.exit_code(), worldstream_crds::ExitCode::Unavailable);

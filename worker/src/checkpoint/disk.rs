@@ -5,6 +5,7 @@ use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use worldstream_crds::{ExitCode, Reason};
 
@@ -14,29 +15,44 @@ use crate::failure::{Failure, Result};
 pub const MAX_BYTES: u64 = 16 << 20;
 
 /// Tells one version of a replaced file from the next without reading it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Stamp {
     device: u64,
     inode: u64,
     bytes: u64,
     modified: (i64, i64),
+    /// While a file is open, no other gets the number of its inode.
+    _open: Option<Arc<File>>,
+}
+
+impl PartialEq for Stamp {
+    fn eq(&self, other: &Self) -> bool {
+        let identity = |s: &Stamp| (s.device, s.inode, s.bytes, s.modified);
+        identity(self) == identity(other)
+    }
 }
 
 impl Stamp {
-    /// The stamp of what was statted.
-    pub fn of(metadata: &Metadata) -> Self {
+    fn new(metadata: &Metadata, open: Option<Arc<File>>) -> Self {
         Stamp {
             device: metadata.dev(),
             inode: metadata.ino(),
             bytes: metadata.size(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
+            _open: open,
         }
+    }
+
+    /// The stamp of an open file, which stays unique as long as the stamp is kept.
+    fn of(file: File) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        Ok(Stamp::new(&metadata, Some(Arc::new(file))))
     }
 
     /// The stamp of the file at a path, not followed if it is a link; none if there is none.
     pub fn at(path: &Path) -> io::Result<Option<Self>> {
         match fs::symlink_metadata(path) {
-            Ok(metadata) => Ok(Some(Stamp::of(&metadata))),
+            Ok(metadata) => Ok(Some(Stamp::new(&metadata, None))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -70,10 +86,9 @@ pub fn read(path: &Path) -> Result<Option<(Vec<u8>, Stamp)>> {
             .expected(format!("a file of at most {MAX_BYTES} bytes")));
     }
     let opened = File::open(path).and_then(|file| {
-        let stamp = Stamp::of(&file.metadata()?);
         let mut bytes = Vec::new();
-        file.take(MAX_BYTES).read_to_end(&mut bytes)?;
-        Ok((bytes, stamp))
+        (&file).take(MAX_BYTES).read_to_end(&mut bytes)?;
+        Ok((bytes, Stamp::of(file)?))
     });
     match opened {
         Ok(read) => Ok(Some(read)),
@@ -126,7 +141,7 @@ pub fn write_temporary(path: &Path, bytes: &[u8]) -> io::Result<Stamp> {
         .open(&temporary)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    Ok(Stamp::of(&file.metadata()?))
+    Stamp::of(file)
 }
 
 /// Removes a file; one that is not there is fine.

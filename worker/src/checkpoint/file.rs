@@ -7,9 +7,8 @@
 //! and the rename itself, in its folder, before we say that it is saved (3). The history is
 //! appended to afterwards and not synced: nothing is ever read back from it.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,6 +19,7 @@ use worldstream_crds::Reason;
 use super::disk::{self, Stamp};
 use super::document::{self, CursorDocument};
 use super::key::output_folder;
+use super::lines::Lines;
 use super::lock::Lock;
 use super::slots::{self, Entry, Slot};
 use super::{Capabilities, Checkpoint, CheckpointKey, CheckpointStore, Cursor, Lease};
@@ -130,7 +130,7 @@ impl Place {
             let loaded = self.load_once()?;
             tries += 1;
             // While the cursor stays, the slot that belongs to it is not written to.
-            if tries == 10 || Stamp::at(&self.cursor_path()).ok() == Some(loaded.stamp) {
+            if tries == 10 || Stamp::at(&self.cursor_path()).is_ok_and(|at| at == loaded.stamp) {
                 return Ok(loaded);
             }
         }
@@ -232,7 +232,7 @@ pub(super) struct Held {
     /// A checkpoint whose cursor may or may not have replaced the current one: the rename or the
     /// folder's sync failed.
     staged: Option<(Slot, Checkpoint)>,
-    history: History,
+    history: Lines,
 }
 
 impl Held {
@@ -250,12 +250,13 @@ impl Held {
                 output = output_id,
                 file = cursor.last_file,
                 row = cursor.last_row_index,
-                "another producer left this cursor: counts and digest begin after it"
+                "no figures belong to this cursor, another producer left it: counting begins after it"
             );
         }
         let open = |slot| slots::open(folder, slot).map_err(|error| cannot("write", error));
         let slots = [open(Slot::A)?, open(Slot::B)?];
-        let history = History::open(folder).map_err(|error| cannot("write", error))?;
+        let history =
+            Lines::open(&folder.join(HISTORY_FILE)).map_err(|error| cannot("write", error))?;
         disk::remove_if_there(&disk::temporary(&place.cursor_path()))
             .and_then(|()| disk::sync_folder(folder))
             .map_err(|error| cannot("write", error))?;
@@ -321,7 +322,7 @@ impl Held {
         bytes.push(b'\n');
         self.history
             .append(&bytes)
-            .map_err(|error| disk::cannot("append to", &self.history.path, &error))
+            .map_err(|error| disk::cannot("append to", self.history.path(), &error))
     }
 
     fn commit(&mut self, slot: Slot, checkpoint: Checkpoint) {
@@ -388,62 +389,6 @@ fn describe(cursor: Option<&Cursor>) -> String {
         Some(cursor) => format!("row {} of {}", cursor.last_row_index, cursor.last_file),
         None => "no cursor".to_owned(),
     }
-}
-
-/// `cursor.jsonl`.
-struct History {
-    path: PathBuf,
-    file: File,
-    /// The last line may lack its newline: a crash or a full disk tore it.
-    torn: bool,
-}
-
-impl History {
-    fn open(folder: &Path) -> io::Result<History> {
-        let path = folder.join(HISTORY_FILE);
-        let file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .open(&path)?;
-        Ok(History {
-            path,
-            file,
-            torn: true,
-        })
-    }
-
-    /// Appends a line that ends in its newline, in one write.
-    fn append(&mut self, line: &[u8]) -> io::Result<()> {
-        append_line(&self.file, line, self.torn)
-            .inspect_err(|_| self.torn = true)
-            .map(|()| self.torn = false)
-    }
-}
-
-/// Appends a line in one write to a file that was opened to append. With `look`, a last line
-/// without newline is ended first.
-pub(crate) fn append_line(file: &File, line: &[u8], look: bool) -> io::Result<()> {
-    let mut file = file;
-    let end = if look { file.metadata()?.len() } else { 0 };
-    let mut last = [b'\n'];
-    if end > 0 {
-        file.read_exact_at(&mut last, end - 1)?;
-    }
-    let mut whole = Vec::with_capacity(line.len() + 1);
-    if last != [b'\n'] {
-        whole.push(b'\n');
-    }
-    whole.extend_from_slice(line);
-    let written = file.write(&whole)?;
-    if written < whole.len() {
-        // The rest in a second write might land behind another process's line.
-        return Err(io::Error::new(
-            io::ErrorKind::WriteZero,
-            format!("{written} of {} bytes written", whole.len()),
-        ));
-    }
-    Ok(())
 }
 
 /// A lease on a folder. What is being written when it is dropped is written to its end, and only

@@ -8,6 +8,7 @@ pub mod document;
 pub mod file;
 pub mod json;
 mod key;
+pub mod lines;
 pub mod lock;
 mod slots;
 pub mod survey;
@@ -128,8 +129,9 @@ pub trait Lease: Send {
     fn loaded(&self) -> &Checkpoint;
 
     /// Saves durably: when it returns, a crash of process or machine finds this checkpoint.
-    /// `CHECKPOINT_CONFLICT` if the lease was lost; `STREAM_FAILED` with the exit code of a usage
-    /// of the store that is wrong (a cursor that moves backwards); any other failure may be tried
-    /// again, with the same checkpoint or a later one, and has damaged nothing.
+    /// `CHECKPOINT_CONFLICT` if the lease was lost, or another producer moved the cursor. A
+    /// failure with the exit code `Unavailable` may be tried again, with the same checkpoint or a
+    /// later one; any other will not go away. None damages what was saved before. A save whose
+    /// future is dropped may or may not take place.
     fn save<'a>(&'a mut self, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<()>>;
 }

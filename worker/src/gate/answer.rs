@@ -37,10 +37,24 @@ pub async fn read(mut body: Incoming) -> hyper::Result<(Bytes, bool)> {
             joined.extend_from_slice(&data);
         }
         if !whole {
-            return Ok((if joined.is_empty() { first } else { joined.into() }, false));
+            return Ok((
+                if joined.is_empty() {
+                    first
+                } else {
+                    joined.into()
+                },
+                false,
+            ));
         }
     }
-    Ok((if joined.is_empty() { first } else { joined.into() }, true))
+    Ok((
+        if joined.is_empty() {
+            first
+        } else {
+            joined.into()
+        },
+        true,
+    ))
 }
 
 #[derive(Deserialize)]

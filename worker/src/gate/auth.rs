@@ -140,10 +140,7 @@ mod tests {
     use super::*;
     use std::path::{Path, PathBuf};
 
-    const VECTORS: &str = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../tests/golden/vectors.json"
-    );
+    const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/vectors.json");
 
     fn file(dir: &Path, content: &[u8]) -> PathBuf {
         let path = dir.join("secret");

@@ -91,10 +91,16 @@ impl GateClient {
                 .expected("a credential in gate.auth"));
         }
         let port = match (authority.port(), tls) {
-            (None, false) => 80,
-            (None, true) => 443,
             (Some(port), _) if port.as_u16() > 0 => port.as_u16(),
-            (Some(_), _) => return Err(bad_url(&url).expected("a port from 1 to 65535")),
+            // What follows the host, if anything, is no port then.
+            (None, tls) if authority.as_str().len() == authority.host().len() => {
+                if tls {
+                    443
+                } else {
+                    80
+                }
+            }
+            _ => return Err(bad_url(&url).expected("a port from 1 to 65535")),
         };
         let host = authority.host();
         let host = host
@@ -212,10 +218,9 @@ impl Shared {
         {
             return Ok(addresses.clone());
         }
-        let addresses: Arc<[SocketAddr]> =
-            tokio::net::lookup_host((self.host.as_str(), self.port))
-                .await?
-                .collect();
+        let addresses: Arc<[SocketAddr]> = tokio::net::lookup_host((self.host.as_str(), self.port))
+            .await?
+            .collect();
         if addresses.is_empty() {
             return Err(std::io::Error::other("the name has no address"));
         }
@@ -236,7 +241,9 @@ impl Shared {
 /// The headers `map` with the credential as it is read now.
 fn headers(auth: &AuthPlan, url: &str, generation: u64, mut map: HeaderMap) -> Result<Headers> {
     let credential = auth::credential(auth, url)?;
-    let name = credential.as_ref().map(|credential| credential.name.clone());
+    let name = credential
+        .as_ref()
+        .map(|credential| credential.name.clone());
     if let Some(credential) = credential {
         map.insert(credential.name, credential.value);
     }

@@ -24,7 +24,7 @@ use crate::stop::Stop;
 /// One connection to the gate with at most one request on it. It is made when it is needed, and
 /// made again whenever the gate closes it.
 ///
-/// Used inside a tokio runtime, best a current-thread one, by one task.
+/// Used by one task inside a tokio runtime with I/O and time, best a current-thread one.
 pub struct Connection {
     shared: Arc<Shared>,
     headers: Arc<Headers>,

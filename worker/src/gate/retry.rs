@@ -151,8 +151,8 @@ mod tests {
 
     #[test]
     fn every_status_is_what_the_contract_says() {
-        use RetryReason::*;
-        use Verdict::*;
+        use RetryReason::{Malformed, NoDecision, Redirect, Status5xx, Status408, Status429};
+        use Verdict::{Rejected, Retry, Taken, Unauthorized};
         let admit = Some(Decision::Admit);
         for (status, decision, required, verdict) in [
             (200, admit, true, Taken(admit)),

@@ -5,11 +5,11 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use worldstream_crds::{ExitCode, Reason};
 
+use super::interim::stream_view_id;
 use super::object::{Object, is_away};
 use super::{PartPlan, ViewFingerprint, ViewPlan, footer};
 use crate::failure::{Failure, Result};
 use crate::world::WorldStore;
-use super::interim::stream_view_id;
 
 const MANIFEST: &str = "_stream_view_manifest.json";
 const RECEIPT: &str = "_stream_sort_receipt.json";
@@ -22,11 +22,7 @@ const FOOTERS_AT_ONCE: usize = 8;
 /// Fails closed: `STREAM_VIEW_MISSING`, `STREAM_VIEW_RECEIPT_BAD`, `STREAM_VIEW_ID_MISMATCH`,
 /// `STREAM_VIEW_OUTPUT_MISMATCH`, `STREAM_VIEW_EMPTY`, and `STREAM_FAILED` naming a part that is
 /// no Parquet, has no `ts_utc`, or has two columns of one name. Runs on a Tokio runtime.
-pub async fn plan_view(
-    store: &WorldStore,
-    scenario_id: &str,
-    output_id: &str,
-) -> Result<ViewPlan> {
+pub async fn plan_view(store: &WorldStore, scenario_id: &str, output_id: &str) -> Result<ViewPlan> {
     let folder = format!("stream_view/ts_utc/output_id={output_id}");
     let view_id = stream_view_id(store.root(), scenario_id, output_id);
     let manifest = Document::read(store, &folder, MANIFEST).await?;
@@ -178,9 +174,7 @@ async fn read_part(object: Object) -> Result<PartPlan> {
         Ok((rows.unsigned_abs(), footer.digest))
     })
     .await
-    .unwrap_or_else(|error| {
-        Err(Failure::new(Reason::StreamFailed, &object.name).cause(&error))
-    })?;
+    .unwrap_or_else(|error| Err(Failure::new(Reason::StreamFailed, &object.name).cause(&error)))?;
     Ok(PartPlan {
         name: object.name,
         location: object.location,

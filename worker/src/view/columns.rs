@@ -19,9 +19,8 @@ const DICTIONARY_BYTES: i64 = 32 * 1024;
 
 /// How the part is read.
 pub(super) fn plan(metadata: Arc<ParquetMetaData>) -> Result<ArrowReaderMetadata, ParquetError> {
-    let own = guarded(|| {
-        ArrowReaderMetadata::try_new(metadata.clone(), ArrowReaderOptions::new())
-    })?;
+    let own =
+        guarded(|| ArrowReaderMetadata::try_new(metadata.clone(), ArrowReaderOptions::new()))?;
     let fields: Vec<Arc<Field>> = own
         .schema()
         .fields()

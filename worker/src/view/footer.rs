@@ -77,10 +77,7 @@ pub(super) fn decode(object: &Object, fetched: Fetched) -> Result<Footer> {
     })
     .map_err(|error| no_parquet(object, "a footer that cannot be decoded").cause(&error))?;
     check_layout(object, bytes.len() as u64, &metadata)?;
-    Ok(Footer {
-        metadata,
-        digest,
-    })
+    Ok(Footer { metadata, digest })
 }
 
 /// Row groups that add up and lie inside the part: what is cut out of the middle of a file leaves

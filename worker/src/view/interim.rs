@@ -1,10 +1,6 @@
-//! Stands in until the rooms `world` and `envelope` are merged.
+//! Stands in until the room `world` is merged.
 
-use arrow_array::{Array, cast::AsArray, types::TimestampMicrosecondType};
-use arrow_schema::{DataType, TimeUnit};
 use sha2::{Digest, Sha256};
-
-use crate::time::EventTime;
 
 pub(super) fn stream_view_id(root: &str, scenario_id: &str, output_id: &str) -> String {
     let escape = |text: &str| {
@@ -28,35 +24,4 @@ pub(super) fn stream_view_id(root: &str, scenario_id: &str, output_id: &str) -> 
         escape(scenario_id)
     );
     const_hex::encode(Sha256::digest(text.as_bytes()))
-}
-
-pub(super) struct BadTime {
-    pub row: usize,
-    pub found: String,
-}
-
-pub(super) fn event_times(column: &dyn Array, out: &mut Vec<i64>) -> Result<(), BadTime> {
-    let bad = |row: usize, found: String| BadTime { row, found };
-    if matches!(column.data_type(), DataType::Timestamp(..)) {
-        let wanted = DataType::Timestamp(TimeUnit::Microsecond, None);
-        let cast = arrow_cast::cast(column, &wanted).map_err(|e| bad(0, e.to_string()))?;
-        let cast = cast.as_primitive::<TimestampMicrosecondType>();
-        for row in 0..cast.len() {
-            if cast.is_null(row) {
-                return Err(bad(row, "null".to_owned()));
-            }
-            out.push(cast.value(row));
-        }
-        return Ok(());
-    }
-    let cast = arrow_cast::cast(column, &DataType::Utf8).map_err(|e| bad(0, e.to_string()))?;
-    for (row, text) in cast.as_string::<i32>().iter().enumerate() {
-        let text = text.ok_or_else(|| bad(row, "null".to_owned()))?;
-        out.push(
-            EventTime::parse_rfc3339(text)
-                .map_err(|error| bad(row, error))?
-                .micros(),
-        );
-    }
-    Ok(())
 }

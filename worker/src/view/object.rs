@@ -91,10 +91,7 @@ impl Object {
     pub fn changed(&self, found: &str) -> Failure {
         Failure::new(Reason::StreamViewChanged, &self.name)
             .found(found)
-            .expected(format!(
-                "the part of {} bytes that the plan saw",
-                self.size
-            ))
+            .expected(format!("the part of {} bytes that the plan saw", self.size))
     }
 
     fn gone(&self) -> Failure {

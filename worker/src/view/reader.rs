@@ -9,8 +9,8 @@ use worldstream_crds::Reason;
 use super::footer::TS_UTC;
 use super::part::OpenPart;
 use super::source::Blocking;
-use super::interim::event_times;
 use super::{PartPlan, RowBatch, RowPlace, ViewPlan};
+use crate::envelope::event_times;
 use crate::failure::{Failure, Result};
 use crate::plan::RangePlan;
 use crate::time::EventTime;
@@ -160,7 +160,10 @@ impl RowReader {
     /// `STREAM_VIEW_CHANGED` if a part is not the one that the plan saw; `STREAM_FAILED` naming
     /// file, row group and rows if it cannot be decoded. After an error there are no more rows.
     /// Blocks, as [`RowReader::open`] does.
-    #[expect(clippy::should_implement_trait, reason = "a result of an option reads better here")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "a result of an option reads better here"
+    )]
     pub fn next(&mut self) -> Result<Option<RowBatch>> {
         if let Some(ready) = self.ready.take() {
             return Ok(Some(ready));

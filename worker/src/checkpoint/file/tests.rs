@@ -1,7 +1,8 @@
 //! The file backend: the conformance suite, crashes between any two steps of a save, broken
 //! files, and other processes.
 
-use std::fs;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
 use std::process::{Command, Stdio};
 
 use serde_json::json;
@@ -493,7 +494,8 @@ fn what_is_no_cursor_is_refused_by_file_and_field() {
 
 #[test]
 fn what_is_no_file_is_refused() {
-    let odd: [(&str, fn(&Path)); 4] = [
+    type Make = fn(&Path);
+    let odd: [(&str, Make); 4] = [
         ("a folder", |path| fs::create_dir(path).unwrap()),
         ("a symbolic link", |path| {
             std::os::unix::fs::symlink("elsewhere.json", path).unwrap()
@@ -597,7 +599,10 @@ fn a_second_process_is_refused_and_a_killed_one_is_no_obstacle() {
             assert!(failure.message().contains(&them), "{failure}");
         }
         // Looking while it writes always shows a cursor with its own figures.
-        for _ in 0..200 {
+        let mut looks = 0;
+        while looks < 200 || last < round {
+            assert!(process.try_wait().unwrap().is_none(), "it ended by itself");
+            looks += 1;
             let seen = bed.load();
             if let Some(cursor) = seen.cursor {
                 assert_eq!(seen.progress, checkpoint(0, cursor.last_row_index).progress);
