@@ -5,11 +5,11 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use worldstream_crds::{ExitCode, Reason};
 
-use super::interim::stream_view_id;
 use super::object::{Object, is_away};
 use super::{PartPlan, ViewFingerprint, ViewPlan, footer};
 use crate::failure::{Failure, Result};
 use crate::world::WorldStore;
+use crate::world::identity::stream_view_id;
 
 const MANIFEST: &str = "_stream_view_manifest.json";
 const RECEIPT: &str = "_stream_sort_receipt.json";

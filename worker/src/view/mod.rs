@@ -4,7 +4,6 @@
 mod check;
 mod columns;
 mod footer;
-mod interim;
 mod object;
 mod part;
 mod prune;

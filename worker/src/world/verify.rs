@@ -26,7 +26,7 @@ pub async fn verify(plan: &WorldPlan) -> Result<VerifiedWorld> {
 }
 
 /// [`verify`] with views checked by `plan_view(store, scenario id, output id)`.
-pub(super) async fn verify_with(
+pub async fn verify_with(
     plan: &WorldPlan,
     plan_view: impl AsyncFn(&WorldStore, &str, &str) -> Result<ViewPlan>,
 ) -> Result<VerifiedWorld> {

@@ -17,7 +17,6 @@ use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use tempfile::TempDir;
 
-use super::interim::stream_view_id;
 use super::*;
 use crate::Failure;
 use crate::envelope::event_times;
@@ -25,6 +24,7 @@ use crate::failure::Result;
 use crate::plan::RangePlan;
 use crate::time::EventTime;
 use crate::world::WorldStore;
+use crate::world::identity::stream_view_id;
 
 pub const ROOT: &str = "s3://somewhere/worlds/w-1";
 pub const SCENARIO: &str = "calm_v2";
