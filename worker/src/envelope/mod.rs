@@ -1,5 +1,19 @@
 //! The canonical event envelope: rows in, bytes out (contracts section 4).
 
+mod column;
+mod encoder;
+mod event_id;
+mod isoformat;
+mod json;
+mod number;
+mod payload_json;
+mod pystr;
+mod timestamp;
+
+pub use encoder::{Encoded, Encoder};
+pub use isoformat::parse_event_time;
+pub use timestamp::{BadTime, event_times};
+
 use bytes::Bytes;
 
 use crate::plan::Lane;
