@@ -248,7 +248,7 @@ impl Receipts {
                 .collect(),
             policy: Policy {
                 policy_id: "dev-gate",
-                schema: "canonical_event_envelope.schema.yaml",
+                schema: "envelope.schema.yaml",
                 schema_digest: &self.schema_digest,
                 required_columns: event.output.map_or(&[], |output| output.primary_key),
             },

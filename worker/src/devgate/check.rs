@@ -14,7 +14,7 @@ use crate::failure::{Failure, Result};
 /// The schema of the envelope, as text.
 pub const ENVELOPE_SCHEMA: &str = include_str!(concat!(
     env!("CARGO_MANIFEST_DIR"),
-    "/../config/schemas/canonical_event_envelope.schema.yaml"
+    "/../config/schemas/envelope.schema.yaml"
 ));
 
 /// What every class of events must carry, beyond what the schema requires.
@@ -128,7 +128,7 @@ impl Checker {
     ///
     /// Errors: the schema in the binary is no schema.
     pub fn new() -> Result<Self> {
-        let object = "built-in:schemas/canonical_event_envelope.schema.yaml";
+        let object = "built-in:schemas/envelope.schema.yaml";
         let schema: Value = serde_saphyr::from_str(ENVELOPE_SCHEMA)
             .map_err(|error| Failure::new(Reason::StreamFailed, object).cause(&error))?;
         let schema = jsonschema::validator_for(&schema).map_err(|error| {

@@ -17,7 +17,7 @@ Kinds:
   latency=TIME   the answer comes so much later
   refuse         nobody listens (with p or events: connections are reset as they come)
   429            answered 429, not taken; option retry-after=TIME (whole seconds, rounded up)
-  5xx[=STATUS]   answered STATUS (503, or 500 to 599), not taken
+  5xx[=STATUS]   answered STATUS (503, or 500 to 599), not taken; 500 is short for 5xx=500
   stall          never answered, not taken
   reset          connection reset before the answer, not taken
   reset-middle   taken, connection reset in the middle of the answer
@@ -187,6 +187,11 @@ impl FromStr for FaultSpec {
             },
             (_, Some(_)) if FaultKind::NAMES.contains(&name) => {
                 return Err(format!("{name} takes no value"));
+            }
+            (status, None) if (500..600).contains(&status.parse().unwrap_or(0)) => {
+                FaultKind::Error {
+                    status: parse_status(status)?,
+                }
             }
             ("refuse", _) => FaultKind::Refuse,
             ("429", _) => FaultKind::TooMany { retry_after },
@@ -433,6 +438,7 @@ mod tests {
             assert_eq!(spec(text).to_string(), text);
         }
         assert_eq!(spec("5xx"), spec("5xx:status=503"));
+        assert_eq!(spec("500:p=0.1"), spec("5xx=500:p=0.1"));
         assert_eq!(spec("429:retry-after=1500ms"), spec("429:retry-after=2s"));
         assert_eq!(spec("reset:events=100..200").span, Span::Count(100..200));
         assert_eq!(spec("reset:p=0.1").share, 0.1);
@@ -448,6 +454,8 @@ mod tests {
             ("latency=-5ms", "\"-5ms\" is no time"),
             ("stall=3s", "stall takes no value"),
             ("429=2", "429 takes no value"),
+            ("404", "no fault \"404\""),
+            ("500=1", "no fault \"500\""),
             ("5xx=404", "status is \"404\""),
             ("5xx=500:status=503", "status twice"),
             ("reset:p=0", "p is \"0\""),

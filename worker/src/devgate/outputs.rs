@@ -68,3 +68,29 @@ pub const OUTPUTS: &[Output] = &[
 pub fn find(event_type: &str) -> Option<&'static Output> {
     OUTPUTS.iter().find(|output| output.id == event_type)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agrees_with_the_catalogue() {
+        let name = "catalogue.yaml";
+        let text = include_str!(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../config/catalogue.yaml"
+        ));
+        let catalogue = crate::world::catalogue::Catalogue::parse(&crate::plan::Named {
+            name: name.into(),
+            text: Ok(text.into()),
+        })
+        .unwrap();
+        assert_eq!(catalogue.len(), OUTPUTS.len());
+        for output in OUTPUTS {
+            let entry = catalogue.get(output.id).unwrap();
+            assert_eq!(entry.primary_key, output.primary_key, "{}", output.id);
+            assert_eq!(find(output.id), Some(output));
+        }
+        assert_eq!(find("s4_event_labels_6B"), None);
+    }
+}
