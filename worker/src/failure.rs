@@ -9,7 +9,11 @@ use worldstream_crds::{ExitCode, Reason};
 ///
 /// Displays as `REASON: object: field: found X, expected Y: detail`, on one line.
 #[derive(Debug, Clone)]
-pub struct Failure {
+pub struct Failure(Box<Parts>);
+
+/// Boxed, so that a result is no larger for the failure that it seldom holds.
+#[derive(Debug, Clone)]
+struct Parts {
     reason: Reason,
     object: String,
     field: Option<String>,
@@ -25,7 +29,7 @@ pub type Result<T, E = Failure> = std::result::Result<T, E>;
 impl Failure {
     /// A failure of `object`: a path, a URL, a document, or an output id.
     pub fn new(reason: Reason, object: impl Into<String>) -> Self {
-        Failure {
+        Failure(Box::new(Parts {
             reason,
             object: object.into(),
             field: None,
@@ -33,30 +37,30 @@ impl Failure {
             expected: None,
             detail: None,
             exit: None,
-        }
+        }))
     }
 
     /// The field of the object that is wrong, such as `seed` or `row 17, column amount`.
     pub fn field(mut self, field: impl Into<String>) -> Self {
-        self.field = Some(field.into());
+        self.0.field = Some(field.into());
         self
     }
 
     /// What was found there.
     pub fn found(mut self, found: impl Into<String>) -> Self {
-        self.found = Some(clip(found.into()));
+        self.0.found = Some(clip(found.into()));
         self
     }
 
     /// What was expected there.
     pub fn expected(mut self, expected: impl Into<String>) -> Self {
-        self.expected = Some(expected.into());
+        self.0.expected = Some(expected.into());
         self
     }
 
     /// More to know: the cause, usually another error's whole chain.
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
-        self.detail = Some(detail.into());
+        self.0.detail = Some(detail.into());
         self
     }
 
@@ -77,29 +81,29 @@ impl Failure {
 
     /// The reason code.
     pub fn reason(&self) -> Reason {
-        self.reason
+        self.0.reason
     }
 
     /// Ends the process otherwise than the reason says: a store that is away has no code of its
     /// own in the contract (section 10), but an exit code.
     pub fn exits(mut self, exit: ExitCode) -> Self {
-        self.exit = Some(exit);
+        self.0.exit = Some(exit);
         self
     }
 
     /// How a process that fails with this ends.
     pub fn exit_code(&self) -> ExitCode {
-        self.exit.unwrap_or(self.reason.exit_code())
+        self.0.exit.unwrap_or(self.0.reason.exit_code())
     }
 
     /// The text without the reason code.
     pub fn message(&self) -> String {
-        let mut text = self.object.clone();
-        if let Some(field) = &self.field {
+        let mut text = self.0.object.clone();
+        if let Some(field) = &self.0.field {
             text.push_str(": ");
             text.push_str(field);
         }
-        match (&self.found, &self.expected) {
+        match (&self.0.found, &self.0.expected) {
             (Some(found), Some(expected)) => {
                 text.push_str(&format!(": found {found}, expected {expected}"))
             }
@@ -107,7 +111,7 @@ impl Failure {
             (None, Some(expected)) => text.push_str(&format!(": expected {expected}")),
             (None, None) => {}
         }
-        if let Some(detail) = &self.detail {
+        if let Some(detail) = &self.0.detail {
             text.push_str(": ");
             text.push_str(detail);
         }
@@ -125,7 +129,7 @@ fn clip(text: String) -> String {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.reason, self.message())
+        write!(f, "{}: {}", self.0.reason, self.message())
     }
 }
 
