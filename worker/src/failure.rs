@@ -9,11 +9,11 @@ use worldstream_crds::{ExitCode, Reason};
 ///
 /// Displays as `REASON: object: field: found X, expected Y: detail`, on one line.
 #[derive(Debug, Clone)]
-pub struct Failure(Box<Inner>);
+pub struct Failure(Box<Parts>);
 
-/// Boxed, so that a result that is almost always good stays small.
+/// Boxed, so that a result is no larger for the failure that it seldom holds.
 #[derive(Debug, Clone)]
-struct Inner {
+struct Parts {
     reason: Reason,
     object: String,
     field: Option<String>,
@@ -29,7 +29,7 @@ pub type Result<T, E = Failure> = std::result::Result<T, E>;
 impl Failure {
     /// A failure of `object`: a path, a URL, a document, or an output id.
     pub fn new(reason: Reason, object: impl Into<String>) -> Self {
-        Failure(Box::new(Inner {
+        Failure(Box::new(Parts {
             reason,
             object: object.into(),
             field: None,
