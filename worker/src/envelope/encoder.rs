@@ -493,7 +493,3 @@ fn written<'a>(column: &'a Column<'a>, rows: usize) -> Option<Cell<'a>> {
         values,
     })
 }
-
-#[cfg(test)]
-#[path = "encoder_tests.rs"]
-mod tests;

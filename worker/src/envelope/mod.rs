@@ -90,3 +90,6 @@ impl EventBatch {
         &self.bytes[start..start + 64]
     }
 }
+
+#[cfg(test)]
+mod tests;
