@@ -9,12 +9,15 @@ use std::time::Instant;
 use arrow_array::builder::{
     BooleanBuilder, Float64Builder, Int64Builder, StringBuilder, UInt64Builder,
 };
-use arrow_array::{ArrayRef, RecordBatch};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float64Type, Int64Type, UInt64Type};
+use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use rand::{RngExt, SeedableRng};
+use serde_json::{Map, Value};
 use worldstream::envelope::{Encoder, EnvelopeContext};
 use worldstream::plan::{Lane, RangePlan};
 use worldstream::time::EventTime;
@@ -33,7 +36,7 @@ fn main() -> Result<(), AnyError> {
     let table = traffic(rows)?;
     let parquet = to_parquet(&table)?;
     println!("{rows} rows of traffic, 11 columns");
-    for size in [1024, 8192] {
+    for size in [512, 1024, 8192] {
         let plain = batches(&table, size);
         let dictionary = read(&parquet, size, true)?;
         report(&format!("plain strings, {size} a batch"), || ours(&plain));
@@ -265,19 +268,35 @@ fn arrow_json(batches: &[RecordBatch]) -> Result<(usize, usize), AnyError> {
     Ok(made)
 }
 
+/// The payload as a [`Value`] a row, from typed columns, written by `serde_json`.
 fn values(batches: &[RecordBatch]) -> Result<(usize, usize), AnyError> {
     let mut made = (0, 0);
     for batch in batches {
-        let mut writer = arrow_json::LineDelimitedWriter::new(Vec::new());
-        writer.write(batch)?;
-        writer.finish()?;
-        for line in writer.into_inner().split(|&byte| byte == b'\n') {
-            if line.is_empty() {
-                continue;
-            }
-            let value: serde_json::Value = serde_json::from_slice(line)?;
-            made = (made.0 + 1, made.1 + serde_json::to_vec(&value)?.len());
+        let schema = batch.schema();
+        let mut out = Vec::new();
+        for row in 0..batch.num_rows() {
+            let payload: Map<String, Value> = schema
+                .fields()
+                .iter()
+                .zip(batch.columns())
+                .map(|(field, column)| (field.name().clone(), value(column, row)))
+                .collect();
+            serde_json::to_writer(&mut out, &payload)?;
         }
+        made = (made.0 + batch.num_rows(), made.1 + black_box(out).len());
     }
     Ok(made)
+}
+
+fn value(column: &ArrayRef, row: usize) -> Value {
+    if column.is_null(row) {
+        return Value::Null;
+    }
+    match column.data_type() {
+        DataType::UInt64 => column.as_primitive::<UInt64Type>().value(row).into(),
+        DataType::Int64 => column.as_primitive::<Int64Type>().value(row).into(),
+        DataType::Float64 => column.as_primitive::<Float64Type>().value(row).into(),
+        DataType::Boolean => column.as_boolean().value(row).into(),
+        _ => column.as_string::<i32>().value(row).into(),
+    }
 }

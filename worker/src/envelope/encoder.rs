@@ -148,6 +148,7 @@ impl Encoder {
         let head = &self.head;
         let mut out = Vec::with_capacity((self.usual + self.usual / 8) * self.times.len());
         let mut failed = None;
+        let mut stamp = Stamp::new();
         for (row, &micros) in self.times.iter().enumerate() {
             // Times that were read are of the years 1 to 9999.
             let ts = EventTime::from_micros(micros).unwrap_or_default();
@@ -169,7 +170,7 @@ impl Encoder {
             out.extend_from_slice(ENVELOPE_PREFIX);
             out.extend_from_slice(&id);
             out.extend_from_slice(head);
-            out.extend_from_slice(&ts.write());
+            out.extend_from_slice(stamp.write(ts));
             let written = row_plan.payload(row, &place, &mut out);
             let span = u32::try_from(start).ok().zip(u32::try_from(out.len()).ok());
             let (start, end) = match (written, span) {
@@ -212,6 +213,47 @@ impl Encoder {
             }
             (None, Ok(())) => Ok(()),
         }
+    }
+}
+
+/// Writes event times; the date, which takes most of the work, only when it changes.
+struct Stamp {
+    day: i64,
+    text: [u8; 26],
+}
+
+impl Stamp {
+    fn new() -> Self {
+        let time = EventTime::default();
+        Stamp {
+            day: 0,
+            text: time.write(),
+        }
+    }
+
+    fn write(&mut self, time: EventTime) -> &[u8; 26] {
+        const DAY: i64 = 86_400_000_000;
+        let day = time.micros().div_euclid(DAY);
+        if day != self.day {
+            self.day = day;
+            self.text = time.write();
+            return &self.text;
+        }
+        // Below a day, so that both parts fit.
+        let micros = time.micros().rem_euclid(DAY);
+        let seconds = (micros / 1_000_000) as u32;
+        let fraction = (micros % 1_000_000) as u32;
+        let mut two = |at: usize, value: u32| {
+            self.text[at] = b'0' + (value / 10) as u8;
+            self.text[at + 1] = b'0' + (value % 10) as u8;
+        };
+        two(11, seconds / 3600);
+        two(14, seconds / 60 % 60);
+        two(17, seconds % 60);
+        two(20, fraction / 10_000);
+        two(22, fraction / 100 % 100);
+        two(24, fraction % 100);
+        &self.text
     }
 }
 
@@ -492,4 +534,30 @@ fn written<'a>(column: &'a Column<'a>, rows: usize) -> Option<Cell<'a>> {
         keys,
         values,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stamps_are_written_as_event_times_are() {
+        let mut stamp = Stamp::new();
+        for micros in [
+            0,
+            86_399_999_999,
+            86_400_000_000,
+            123_456_789_012,
+            -1,
+            -86_400_000_000,
+            -86_399_999_999,
+            EventTime::MAX.micros(),
+            EventTime::MIN.micros(),
+            1_767_225_602_456_162,
+            1_767_225_660_000_001,
+        ] {
+            let time = EventTime::from_micros(micros).unwrap();
+            assert_eq!(stamp.write(time), &time.write());
+        }
+    }
 }
