@@ -8,6 +8,7 @@ mod json;
 mod number;
 mod payload_json;
 mod pystr;
+mod row_plan;
 mod timestamp;
 
 pub use encoder::{Encoded, Encoder};
