@@ -22,6 +22,13 @@ impl EventTime {
             .then_some(EventTime(micros))
     }
 
+    /// The wall clock now, for records of when something was written (`updated_at_utc`, `ts_utc`
+    /// of the audit); nothing is scheduled by it.
+    pub fn wall_now() -> Self {
+        let micros = jiff::Timestamp::now().as_microsecond();
+        EventTime(micros.clamp(Self::MIN.0, Self::MAX.0))
+    }
+
     /// Microseconds since the epoch.
     pub fn micros(self) -> i64 {
         self.0
@@ -47,12 +54,27 @@ impl EventTime {
     /// Reads the canonical form and what RFC 3339 allows besides; for documents and flags. Rows
     /// are read by the envelope room, by the contract's own rules.
     pub fn parse_rfc3339(text: &str) -> Result<Self, String> {
-        let stamp: jiff::Timestamp = text
-            .parse()
-            .map_err(|_| format!("{text:?} is no RFC 3339 time such as 2026-01-01T00:00:00Z"))?;
-        Self::from_micros(stamp.as_microsecond())
+        let micros = match text.parse::<jiff::Timestamp>() {
+            Ok(stamp) => stamp.as_microsecond(),
+            Err(_) => late_utc(text).ok_or_else(|| {
+                format!("{text:?} is no RFC 3339 time such as 2026-01-01T00:00:00Z")
+            })?,
+        };
+        Self::from_micros(micros)
             .ok_or_else(|| format!("{text:?} lies outside of the years 1 to 9999"))
     }
+}
+
+/// Reads `YYYY-MM-DDTHH:MM:SS[.f]Z` up to the end of year 9999: jiff's timestamps end a day
+/// before it, so that they fit any offset.
+fn late_utc(text: &str) -> Option<i64> {
+    let civil = text.strip_suffix('Z')?;
+    if civil.as_bytes().get(10) != Some(&b'T') {
+        return None;
+    }
+    let moment: jiff::civil::DateTime = civil.parse().ok()?;
+    let epoch = jiff::civil::date(1970, 1, 1).at(0, 0, 0, 0);
+    i64::try_from(moment.duration_since(epoch).as_micros()).ok()
 }
 
 /// Days since the epoch to year, month and day of the proleptic Gregorian calendar.

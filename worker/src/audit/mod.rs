@@ -1,1 +1,9 @@
 //! What a run says for the record: session.jsonl and receipts (contracts section 9).
+
+pub mod chain;
+pub mod receipt;
+pub mod session;
+
+pub use chain::Chain;
+pub use receipt::{OutputReceipt, RunSummary};
+pub use session::{Event, SessionLog};

@@ -1,11 +1,27 @@
 //! Cursors: how far an output is, kept so that a crash repeats a bounded number of events and
 //! loses none (contracts section 7). One trait, one file a backend.
 
+#[cfg(test)]
+pub mod conformance;
+pub mod disk;
+pub mod document;
+pub mod file;
+pub mod json;
+mod key;
+pub mod lines;
+pub mod lock;
+mod slots;
+pub mod survey;
+
+pub use file::FileStore;
+
+use std::sync::Arc;
+
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Result;
-use crate::plan::Lane;
+use crate::plan::{CheckpointStorePlan, Lane};
 use crate::view::ViewFingerprint;
 
 /// Who a checkpoint is for. Two keys of one scope and output are the same checkpoint.
@@ -78,9 +94,27 @@ pub struct Checkpoint {
     pub progress: Option<Progress>,
 }
 
+/// What a kind of store can do beyond the trait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities {
+    /// A lease that was lost is noticed by the store itself: it refuses the older holder's write.
+    /// Only then may a worker be given up for dead and replaced while it might still run.
+    pub fences: bool,
+}
+
+/// The store that a plan names. Opens nothing yet.
+pub fn open(plan: &CheckpointStorePlan) -> Arc<dyn CheckpointStore> {
+    match plan {
+        CheckpointStorePlan::File { root } => Arc::new(FileStore::new(root)),
+    }
+}
+
 /// A store of checkpoints. A new store is a new file in this folder, and passes the conformance
 /// suite.
 pub trait CheckpointStore: Send + Sync {
+    /// What this kind of store can do.
+    fn capabilities(&self) -> Capabilities;
+
     /// Takes the checkpoint for this process. `CHECKPOINT_CONFLICT` if another holds it,
     /// `CHECKPOINT_UNREADABLE` if what is there is no checkpoint.
     fn take<'a>(&'a self, key: &'a CheckpointKey) -> BoxFuture<'a, Result<Box<dyn Lease>>>;
@@ -95,6 +129,9 @@ pub trait Lease: Send {
     fn loaded(&self) -> &Checkpoint;
 
     /// Saves durably: when it returns, a crash of process or machine finds this checkpoint.
-    /// `CHECKPOINT_CONFLICT` if the lease was lost; any other failure may be tried again.
+    /// `CHECKPOINT_CONFLICT` if the lease was lost, or another producer moved the cursor. A
+    /// failure with the exit code `Unavailable` may be tried again, with the same checkpoint or a
+    /// later one; any other will not go away. None damages what was saved before. A save whose
+    /// future is dropped may or may not take place.
     fn save<'a>(&'a mut self, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<()>>;
 }

@@ -1,9 +1,28 @@
 //! The client of the Ingestion Gate: one connection pushes one envelope at a time until IG has
 //! taken it, or it is clear that IG will not (contracts section 5).
 
+mod answer;
+mod auth;
+mod client;
+mod connection;
+mod counters;
+mod retry;
+mod tls;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
+
+pub use answer::BODY_MAX;
+pub use auth::{API_KEY, SERVICE_TOKEN, sign};
+pub use client::GateClient;
+pub use connection::Connection;
+pub use counters::{GateCounts, Outage};
+pub use retry::{RETRY_AFTER_MAX, RetryReason, Verdict, classify};
 
 /// What IG decided about an event that it took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -1,5 +1,25 @@
 //! The stream plan: everything that decides a replay, resolved and validated. Built from
 //! documents, a profile and flags; the only thing that the rooms behind it read.
+//!
+//! From flags to a plan is one call, [`plan()`]. A relative path, in a flag or in a document,
+//! counts from the working directory.
+
+pub mod built_in;
+pub mod documents;
+pub mod error;
+pub mod flags;
+pub mod profile;
+pub mod resolve;
+pub mod values;
+pub mod yaml;
+
+#[cfg(test)]
+mod tests;
+
+pub use documents::Documents;
+pub use error::{PlanError, UsageError};
+pub use flags::RunFlags;
+pub use resolve::{plan, resolve};
 
 use std::path::PathBuf;
 use std::time::Duration;

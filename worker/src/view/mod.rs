@@ -1,6 +1,23 @@
 //! The view of an output: its parts, rows in order, and finding the place to go on (contracts
 //! section 3).
 
+mod check;
+mod columns;
+mod footer;
+mod interim;
+mod object;
+mod part;
+mod prune;
+mod reader;
+mod scan;
+mod source;
+#[cfg(test)]
+mod tests;
+
+pub use check::{fingerprint, plan_view};
+pub use reader::{ReadLimits, ResumeAt, RowReader, Usage, place_of};
+pub use scan::{StepBack, ViewScan, scan};
+
 use serde::{Deserialize, Serialize};
 
 /// A view that was checked: what is read, and what must not change while it is.

@@ -1,9 +1,28 @@
 //! The world: where it is, what it is called, and whether it may be streamed (contracts sections
 //! 1 and 2). Everything here happens before the first event.
 
+pub mod catalogue;
+pub mod gatemap;
+pub mod gates;
+pub mod identity;
+mod json;
+pub mod pack;
+pub mod producer;
+pub mod receipt;
+pub mod root;
+pub mod scenario;
+pub mod selection;
 pub mod store;
+pub mod template;
+#[cfg(test)]
+pub(crate) mod testkit;
+#[cfg(test)]
+mod tests;
+pub mod verify;
 
+pub use root::open;
 pub use store::WorldStore;
+pub use verify::verify;
 
 use worldstream_crds::TrafficMode;
 
@@ -12,6 +31,8 @@ use crate::view::ViewPlan;
 /// What one engine run materialised for one scenario, verified.
 #[derive(Debug, Clone)]
 pub struct VerifiedWorld {
+    /// Where it is read.
+    pub store: WorldStore,
     /// The resolved root's text, which ids are made from.
     pub root: String,
     /// The receipt's fields.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
-use object_store::path::Path;
+use futures::stream::BoxStream;
+use object_store::path::{Path, PathPart};
 use object_store::{Error, ObjectMeta, ObjectStore, ObjectStoreExt};
 
 /// A world's place. Cheap to clone.
@@ -42,11 +43,19 @@ impl WorldStore {
     }
 
     /// Where an object is read. `relative` is a path below the run root, with single slashes.
+    ///
+    /// Names are taken as they are (`a#b%20` is a file of that name), but for what no object can
+    /// be called (`..`, control characters), which is escaped and so names nothing outside.
     pub fn location(&self, relative: &str) -> Path {
         relative
             .split('/')
             .filter(|segment| !segment.is_empty())
-            .fold(self.base.clone(), |path, segment| path.join(segment))
+            .fold(self.base.clone(), |path, segment| {
+                match PathPart::parse(segment) {
+                    Ok(part) => path.join(part),
+                    Err(_) => path.join(segment),
+                }
+            })
     }
 
     /// The bytes of a small object (a receipt, a flag); none if there is no such object.
@@ -65,6 +74,39 @@ impl WorldStore {
             Err(Error::NotFound { .. }) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// The bytes of an object that may be large, as they come; none if there is no such object.
+    pub async fn stream(
+        &self,
+        relative: &str,
+    ) -> Result<Option<BoxStream<'static, Result<Bytes, Error>>>, Error> {
+        match self.store.get(&self.location(relative)).await {
+            Ok(found) => Ok(Some(found.into_stream())),
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether there is any object below a folder.
+    pub async fn any(&self, folder: &str) -> Result<bool, Error> {
+        let mut listed = self.store.list(Some(&self.location(folder)));
+        Ok(listed.try_next().await?.is_some())
+    }
+
+    /// The names of the folders directly in a folder, in the order of the names as text.
+    pub async fn folders(&self, folder: &str) -> Result<Vec<String>, Error> {
+        let listed = self
+            .store
+            .list_with_delimiter(Some(&self.location(folder)))
+            .await?;
+        let mut names: Vec<_> = listed
+            .common_prefixes
+            .iter()
+            .filter_map(|path| path.filename().map(str::to_owned))
+            .collect();
+        names.sort_unstable();
+        Ok(names)
     }
 
     /// The objects directly in a folder, with their file names, in the order of the names as

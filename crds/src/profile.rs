@@ -1,0 +1,466 @@
+//! StreamProfile: policy and wiring, written by whoever runs the platform. Everything has a
+//! default but the URL of IG and the producer; the defaults check the most.
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::duration::DurationText;
+use crate::policy::{GateCheck, OnOutputFailure, OnQuarantine, Overload};
+
+/// What holds for all streams that name this profile: where worlds are and what must hold of
+/// them, where events are sent, where cursors are kept, and what a stream may leave out.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "worldstream.io",
+    version = "v1alpha1",
+    kind = "StreamProfile",
+    plural = "streamprofiles",
+    namespaced,
+    shortname = "sp",
+    category = "worldstream",
+    derive = "PartialEq",
+    doc = "Policy and wiring of the streams that name it: worlds, checks, IG, checkpoints, defaults."
+)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct StreamProfileSpec {
+    /// Where worlds are, and where they are read.
+    pub world: WorldSpec,
+    /// The catalogue of outputs: YAML, the engine's or our own.
+    pub catalogue: TextSource,
+    /// The map of validation gates: YAML, the engine's or our own.
+    pub gate_map: TextSource,
+    /// Which outputs may be sent as traffic.
+    pub traffic_outputs: TrafficOutputs,
+    /// Which outputs are sent as context of the traffic.
+    pub context_outputs: ContextOutputs,
+    /// What must hold of a world before its first event is sent.
+    pub require: RequireSpec,
+    /// The Ingestion Gate (IG) that events are pushed to.
+    pub gate: GateSpec,
+    /// Who pushes.
+    pub producer: ProducerSpec,
+    /// Where cursors are kept, and how often they are saved.
+    pub checkpoints: CheckpointsSpec,
+    /// The clock that all outputs of a stream follow.
+    pub clock: ClockSpec,
+    /// What a WorldStream may leave out.
+    pub defaults: DefaultsSpec,
+    /// The folder below which each platform run has its own, with everything that the run writes.
+    /// Example: `runs/fraud-platform`, with `runs/fraud-platform/platform_20260101T000000Z` in it.
+    #[schemars(length(min = 1))]
+    pub runs_root: String,
+}
+
+impl Default for StreamProfileSpec {
+    fn default() -> Self {
+        StreamProfileSpec {
+            world: WorldSpec::default(),
+            catalogue: TextSource::built_in("catalogue.yaml"),
+            gate_map: TextSource::built_in("gate_map.yaml"),
+            traffic_outputs: TrafficOutputs::default(),
+            context_outputs: ContextOutputs::default(),
+            require: RequireSpec::default(),
+            gate: GateSpec::default(),
+            producer: ProducerSpec::default(),
+            checkpoints: CheckpointsSpec::default(),
+            clock: ClockSpec::default(),
+            defaults: DefaultsSpec::default(),
+            runs_root: "runs/fraud-platform".into(),
+        }
+    }
+}
+
+/// Where worlds are, and where they are read.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct WorldSpec {
+    /// What a relative engine run root that does not exist as given is joined to: a local path or
+    /// `s3://bucket/prefix`. Example: `s3://oracle-store`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oracle_root: Option<String>,
+    /// Roots below which a world must lie. Left out or empty: below `oracleRoot`, or anywhere if
+    /// there is none. Example: `[s3://oracle-store/runs]`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allowed_roots: Vec<String>,
+    /// Where worlds are read that are named otherwise: the first entry whose `from` is the
+    /// beginning of a world's root counts. Ids are always made from the name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<MountSpec>,
+    /// The scenario of streams that name none. Example: `baseline_v1`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub scenario: Option<String>,
+}
+
+/// A world's name, and where it is read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MountSpec {
+    /// The beginning of the names of worlds, ending at a slash. Example:
+    /// `s3://oracle-store/runs`.
+    #[schemars(length(min = 1))]
+    pub from: String,
+    /// What takes its place when the world is read. Example: `/mnt/worlds`.
+    #[schemars(length(min = 1))]
+    pub to: String,
+}
+
+/// A text from one of three places. Exactly one field is given.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct TextSource {
+    /// A file; a relative path counts from the working directory. Example:
+    /// `/etc/worldstream/catalogue.yaml`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// The name of a file that comes with the program. Example: `catalogue.yaml`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub built_in: Option<String>,
+    /// The text itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inline: Option<String>,
+}
+
+impl TextSource {
+    /// A file that comes with the program.
+    pub fn built_in(name: &str) -> Self {
+        TextSource {
+            built_in: Some(name.into()),
+            ..TextSource::default()
+        }
+    }
+}
+
+/// A list of output ids from one of three places. Exactly one field is given. A file is YAML: a
+/// list of ids, or `version` and `output_ids`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct OutputList {
+    /// A file; a relative path counts from the working directory. Example:
+    /// `/etc/worldstream/traffic.yaml`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// The name of a file that comes with the program. Example: `outputs/traffic_fraud.yaml`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub built_in: Option<String>,
+    /// The ids themselves. Example: `[s3_event_stream_with_fraud_6B]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_ids: Option<Vec<String>>,
+}
+
+impl OutputList {
+    /// A file that comes with the program.
+    pub fn built_in(name: &str) -> Self {
+        OutputList {
+            built_in: Some(name.into()),
+            ..OutputList::default()
+        }
+    }
+}
+
+/// Which outputs may be sent as traffic: by mode, or one allowlist outright.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct TrafficOutputs {
+    /// Traffic of streams in mode `fraud`. Left out: the built-in list,
+    /// `outputs/traffic_fraud.yaml`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fraud: Option<OutputList>,
+    /// Traffic of streams in mode `baseline`. Left out: the built-in list,
+    /// `outputs/traffic_baseline.yaml`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<OutputList>,
+    /// Traffic of all streams, whatever the mode; then `fraud` and `baseline` are left out, and
+    /// streams choose no mode. May hold the traffic of both.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allowlist: Option<OutputList>,
+}
+
+/// Which outputs are sent as context. The traffic decides which list: with baseline traffic and
+/// no fraud traffic `baseline`, otherwise `fraud`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct ContextOutputs {
+    /// Context of fraud traffic. Left out: the built-in list, `outputs/context_fraud.yaml`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fraud: Option<OutputList>,
+    /// Context of baseline traffic. Left out: the built-in list, `outputs/context_baseline.yaml`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<OutputList>,
+}
+
+/// What must hold of a world before its first event is sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct RequireSpec {
+    /// A world without a pack manifest fails with `PACK_MANIFEST_MISSING`.
+    pub manifest: bool,
+    /// A world without a seal fails with `PACK_NOT_SEALED`.
+    pub seal: bool,
+    /// How the gates of all selected outputs are checked: `Existence` of their flag, or the
+    /// `Digest` that the flag carries.
+    pub gates: GateCheck,
+    /// The gates that those depend on are checked as well.
+    pub upstream: bool,
+    /// The manifest's digests must be those of this profile's catalogue and gate map, byte for
+    /// byte, else `MANIFEST_MISMATCH`. Only where these are the files that the world was sealed
+    /// with.
+    pub pack_digests: bool,
+}
+
+impl Default for RequireSpec {
+    fn default() -> Self {
+        RequireSpec {
+            manifest: true,
+            seal: true,
+            gates: GateCheck::Digest,
+            upstream: false,
+            pack_digests: false,
+        }
+    }
+}
+
+/// The Ingestion Gate (IG), and how hard it is tried to reach it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct GateSpec {
+    /// IG's URL, http or https, with or without the path `/v1/ingest/push`. Example:
+    /// `https://ig.example.net`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// How we say who we are. Left out: no header.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth: Option<AuthSpec>,
+    /// A file of PEM certificates to trust instead of the built-in roots, for https.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<String>,
+    /// Requests in flight for each output and lane, 1 to 256, for streams that do not say.
+    #[schemars(range(min = 1, max = 256))]
+    pub in_flight: u32,
+    /// An answer without a known decision is not taken but tried again.
+    pub require_decision: bool,
+    /// How long an answer may take.
+    pub timeout: DurationText,
+    /// How often an event is tried, and how long is waited in between.
+    pub retry: RetrySpec,
+    /// Bounds trying in time instead of attempts: how long one event may be tried before the
+    /// stream ends as unavailable. Left out: `retry.attempts` counts. Example: `1h`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unavailable_for: Option<DurationText>,
+    /// When events that IG quarantines end the stream.
+    pub quarantine: QuarantineSpec,
+}
+
+impl Default for GateSpec {
+    fn default() -> Self {
+        GateSpec {
+            url: None,
+            auth: None,
+            ca_file: None,
+            in_flight: 16,
+            require_decision: true,
+            timeout: DurationText::secs(30),
+            retry: RetrySpec::default(),
+            unavailable_for: None,
+            quarantine: QuarantineSpec::default(),
+        }
+    }
+}
+
+/// How we say who we are, as a header of each request. Exactly one field is given.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct AuthSpec {
+    /// A key, sent as `X-IG-Api-Key`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_key: Option<SecretRef>,
+    /// A finished service token, sent as `X-IG-Service-Token`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_token: Option<SecretRef>,
+    /// A service token that is signed here, sent as `X-IG-Service-Token`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signed_token: Option<SignedTokenSpec>,
+}
+
+/// Where a secret is read, at the start and again when IG answers 401; its value is never part of
+/// a document. Exactly one field is given.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct SecretRef {
+    /// A file; one line break at its end is not part of the secret. Example:
+    /// `/var/run/worldstream/ig/api-key`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// The name of an environment variable. Example: `WORLDSTREAM_IG_API_KEY`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub env: Option<String>,
+}
+
+/// A service token that is signed here.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SignedTokenSpec {
+    /// Whom the token is for. Example: `svc:world_stream_producer`.
+    #[schemars(length(min = 1))]
+    pub principal: String,
+    /// The key that it is signed with.
+    pub secret: SecretRef,
+}
+
+/// How often an event is tried: before attempt n+1 it is waited for `base` × 2^(n-1), at most
+/// `max`, and a random part of up to the same length.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct RetrySpec {
+    /// Attempts for one event, the first included; 1 or more. Not used with `unavailableFor`.
+    #[schemars(range(min = 1))]
+    pub attempts: u32,
+    /// The first wait, more than 0.
+    pub base: DurationText,
+    /// The longest wait, at least `base`.
+    pub max: DurationText,
+}
+
+impl Default for RetrySpec {
+    fn default() -> Self {
+        RetrySpec {
+            attempts: 5,
+            base: DurationText::millis(250),
+            max: DurationText::secs(5),
+        }
+    }
+}
+
+/// When events that IG quarantines end the stream. A quarantined event counts as taken.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct QuarantineSpec {
+    /// `Continue` counts them; `Stop` ends the stream beyond `maxCount` or `maxShare`, whichever
+    /// is passed first.
+    pub policy: OnQuarantine,
+    /// Stop beyond so many events of one output and lane since the attempt's start. Example:
+    /// `100`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_count: Option<u64>,
+    /// Stop when more than this share of the last `window` events was quarantined, 0 to 1.
+    /// Example: `0.01`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1))]
+    pub max_share: Option<f64>,
+    /// Events that the share is taken of, 1 to 1,000,000.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub window: u64,
+}
+
+impl Default for QuarantineSpec {
+    fn default() -> Self {
+        QuarantineSpec {
+            policy: OnQuarantine::Continue,
+            max_count: None,
+            max_share: None,
+            window: 1_000,
+        }
+    }
+}
+
+/// Who pushes, and who may.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct ProducerSpec {
+    /// The producer id that goes into every event. Example: `svc:world_stream_producer`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub id: Option<String>,
+    /// Who may push: a text with an id a line and `#` for comments. The producer must be on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allowlist: Option<TextSource>,
+}
+
+/// Where cursors are kept, and how often they are saved.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct CheckpointsSpec {
+    /// Cursors as files, in the layout of the reference producer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<FileCheckpoints>,
+    /// At most so many events of an output and lane are taken and not yet saved; 1 or more.
+    #[schemars(range(min = 1))]
+    pub flush_every: u64,
+    /// An event that was taken is saved after at most this long.
+    pub flush_interval: DurationText,
+    /// How long saving may fail before the stream ends as unavailable; it waits meanwhile.
+    pub unavailable_for: DurationText,
+}
+
+impl Default for CheckpointsSpec {
+    fn default() -> Self {
+        CheckpointsSpec {
+            file: None,
+            flush_every: 500,
+            flush_interval: DurationText::secs(1),
+            unavailable_for: DurationText::secs(60),
+        }
+    }
+}
+
+/// Cursors as files.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct FileCheckpoints {
+    /// The folder. Left out: `wsp/checkpoints` below the platform run's own folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root: Option<String>,
+}
+
+/// The clock that all outputs of a stream follow.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct ClockSpec {
+    /// How far ahead a change of the clock becomes effective, so that all know it before it
+    /// counts.
+    pub lead: DurationText,
+}
+
+impl Default for ClockSpec {
+    fn default() -> Self {
+        ClockSpec {
+            lead: DurationText::secs(1),
+        }
+    }
+}
+
+/// What a WorldStream may leave out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct DefaultsSpec {
+    /// Event seconds a wall-clock second: 1 is real time, 0 or less no waiting at all.
+    pub speedup: f64,
+    /// At most so many events for each output and lane; 1 or more. Left out: no cap.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub max_events_per_output: Option<u64>,
+    /// What happens when an output falls behind the clock by more than `maxLag`.
+    pub overload: Overload,
+    /// How far an output may fall behind the clock, in wall time.
+    pub max_lag: DurationText,
+    /// Events a second that an output may send while it catches up, more than 0. Left out: as
+    /// fast as it can. Example: `5000`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub catch_up_eps: Option<f64>,
+    /// What one output's failure for good does to the others.
+    pub on_output_failure: OnOutputFailure,
+}
+
+impl Default for DefaultsSpec {
+    fn default() -> Self {
+        DefaultsSpec {
+            speedup: 1.0,
+            max_events_per_output: None,
+            overload: Overload::Hold,
+            max_lag: DurationText::secs(5),
+            catch_up_eps: None,
+            on_output_failure: OnOutputFailure::StopAll,
+        }
+    }
+}

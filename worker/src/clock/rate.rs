@@ -1,0 +1,234 @@
+//! Rate plans: caps of events a second over time, for one output, shared by its lanes (contracts
+//! section 6). Pure: time is handed in.
+
+use crate::plan::RateStep;
+
+use super::Mono;
+
+/// A token bucket whose rate follows a plan. Its time is *running* time: it counts from the
+/// stream's start and stands still in a pause, so a pause grants no tokens.
+#[derive(Debug, Clone)]
+pub struct RateLimiter {
+    steps: Vec<RateStep>,
+    /// The part of the plan's rate that this process may use: 1, or 1/n with one lane of n.
+    share: f64,
+    step: Option<usize>,
+    tokens: f64,
+    /// Running time up to `seen`, in nanoseconds.
+    running: i64,
+    /// When running time was last brought up to date.
+    seen: Option<Mono>,
+}
+
+impl RateLimiter {
+    /// A limiter for a plan whose steps are in order. An empty plan limits nothing.
+    pub fn new(steps: &[RateStep], share: f64) -> Self {
+        RateLimiter {
+            steps: steps.to_vec(),
+            share,
+            step: None,
+            tokens: 0.0,
+            running: 0,
+            seen: None,
+        }
+    }
+
+    /// When the next event may be sent, at the earliest: `now`, or a later moment. `runs` says
+    /// whether time has run (not stood in a pause) since the last call.
+    pub fn ready_at(&mut self, now: Mono, runs: bool) -> Mono {
+        self.advance(now, runs);
+        let mut wait = 0;
+        let mut tokens = self.tokens;
+        let mut at = self.step;
+        let mut running = self.running;
+        loop {
+            let Some(index) = at else {
+                return now + nanos(wait);
+            };
+            let step = &self.steps[index];
+            let eps = step.target_eps * self.share;
+            let next_start = self.start_of(index + 1);
+            if tokens >= 1.0 {
+                return now + nanos(wait);
+            }
+            let missing = if eps > 0.0 {
+                ((1.0 - tokens) / eps * 1e9).ceil()
+            } else {
+                f64::INFINITY
+            };
+            match next_start {
+                // The next step begins before a token has come together.
+                Some(start) if running as f64 + missing > start as f64 => {
+                    let span = start - running;
+                    tokens = (tokens + span as f64 / 1e9 * eps).min(capacity(step, self.share));
+                    if let Some(initial) = self.steps[index + 1].initial_tokens {
+                        tokens = (initial * self.share)
+                            .min(capacity(&self.steps[index + 1], self.share));
+                    }
+                    wait += span;
+                    running = start;
+                    at = Some(index + 1);
+                }
+                _ if missing.is_finite() => {
+                    return now + nanos(wait.saturating_add(missing as i64));
+                }
+                _ => return Mono::NEVER,
+            }
+        }
+    }
+
+    /// Takes a token for an event that is sent now. Call after [`RateLimiter::ready_at`] said
+    /// that it may be.
+    pub fn take(&mut self) {
+        if self.step.is_some() {
+            self.tokens -= 1.0;
+        }
+    }
+
+    fn start_of(&self, index: usize) -> Option<i64> {
+        let step = self.steps.get(index)?;
+        Some((step.start_offset_seconds * 1e9) as i64)
+    }
+
+    /// Brings running time and tokens up to `now`, step by step.
+    fn advance(&mut self, now: Mono, runs: bool) {
+        let elapsed = match self.seen {
+            Some(seen) if runs => now.0.saturating_sub(seen.0).max(0),
+            _ => 0,
+        };
+        self.seen = Some(now);
+        let end = self.running.saturating_add(elapsed);
+        loop {
+            let next = self.step.map_or(0, |step| step + 1);
+            let until = self.start_of(next).filter(|&start| start <= end);
+            let stop = until.unwrap_or(end);
+            if let Some(index) = self.step {
+                let step = &self.steps[index];
+                let gained = (stop - self.running) as f64 / 1e9 * step.target_eps * self.share;
+                self.tokens = (self.tokens + gained).min(capacity(step, self.share));
+            }
+            self.running = stop;
+            if until.is_none() {
+                return;
+            }
+            self.step = Some(next);
+            if let Some(initial) = self.steps[next].initial_tokens {
+                self.tokens = (initial * self.share).min(capacity(&self.steps[next], self.share));
+            }
+        }
+    }
+}
+
+/// A bucket holds at least one token, or nothing would ever be sent.
+fn capacity(step: &RateStep, share: f64) -> f64 {
+    (step.target_eps * step.burst_seconds * share).max(1.0)
+}
+
+fn nanos(value: i64) -> std::time::Duration {
+    std::time::Duration::from_nanos(u64::try_from(value).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(start: f64, eps: f64, burst: f64, initial: Option<f64>) -> RateStep {
+        RateStep {
+            start_offset_seconds: start,
+            target_eps: eps,
+            burst_seconds: burst,
+            initial_tokens: initial,
+        }
+    }
+
+    /// Sends as fast as it may for `seconds`, and says when each event went.
+    fn send(limiter: &mut RateLimiter, from: Mono, seconds: f64) -> Vec<f64> {
+        let end = from.0 + (seconds * 1e9) as i64;
+        let mut now = from;
+        let mut sent = Vec::new();
+        loop {
+            let ready = limiter.ready_at(now, true);
+            if ready.0 >= end {
+                return sent;
+            }
+            if ready <= now {
+                limiter.take();
+                sent.push((now.0 - from.0) as f64 / 1e9);
+            }
+            now = ready;
+        }
+    }
+
+    #[test]
+    fn no_plan_no_limit() {
+        let mut limiter = RateLimiter::new(&[], 1.0);
+        for moment in 0..1000 {
+            assert_eq!(limiter.ready_at(Mono(moment), true), Mono(moment));
+            limiter.take();
+        }
+    }
+
+    #[test]
+    fn rates_follow_the_steps() {
+        let plan = [step(0.0, 10.0, 1.0, None), step(2.0, 100.0, 0.01, None)];
+        let sent = send(&mut RateLimiter::new(&plan, 1.0), Mono(5), 4.0);
+        let first = sent.iter().filter(|&&t| t < 2.0).count();
+        assert!((19..=21).contains(&first), "{first}");
+        let second = sent.iter().filter(|&&t| t >= 2.0).count();
+        assert!((198..=202).contains(&second), "{second}");
+    }
+
+    #[test]
+    fn a_burst_is_what_the_bucket_holds() {
+        let plan = [step(0.0, 10.0, 2.0, Some(100.0))];
+        let sent = send(&mut RateLimiter::new(&plan, 1.0), Mono(0), 1.0);
+        assert_eq!(sent.iter().filter(|&&t| t == 0.0).count(), 20);
+        assert!((29..=30).contains(&sent.len()), "{}", sent.len());
+    }
+
+    #[test]
+    fn one_lane_of_four_has_a_quarter() {
+        let plan = [step(0.0, 40.0, 0.1, None)];
+        let sent = send(&mut RateLimiter::new(&plan, 0.25), Mono(0), 10.0);
+        assert!((99..=101).contains(&sent.len()), "{}", sent.len());
+    }
+
+    #[test]
+    fn a_pause_stands_still_and_grants_nothing() {
+        let plan = [step(0.0, 10.0, 5.0, None), step(1.0, 1.0, 1.0, None)];
+        let mut limiter = RateLimiter::new(&plan, 1.0);
+        assert_eq!(send(&mut limiter, Mono(0), 0.55).len(), 5);
+        // An hour of pause, told as it ends.
+        let resumed = Mono(3_600_000_000_000);
+        let ready = limiter.ready_at(resumed, false);
+        assert!(ready > resumed && ready.0 - resumed.0 <= 100_000_000);
+        // The first step still has its 0.45 s to go.
+        let after = send(&mut limiter, resumed, 0.45);
+        assert!((4..=5).contains(&after.len()), "{after:?}");
+    }
+
+    #[test]
+    fn a_plan_that_begins_later_limits_nothing_before() {
+        let mut limiter = RateLimiter::new(&[step(1.0, 1.0, 1.0, Some(0.0))], 1.0);
+        for moment in 0..100 {
+            assert_eq!(limiter.ready_at(Mono(moment), true), Mono(moment));
+            limiter.take();
+        }
+        assert_eq!(
+            limiter.ready_at(Mono(1_000_000_000), true),
+            Mono(2_000_000_000)
+        );
+    }
+
+    #[test]
+    fn a_step_of_nothing_waits_for_the_next() {
+        let plan = [
+            step(0.0, 0.0, 1.0, Some(0.0)),
+            step(3.0, 10.0, 1.0, Some(1.0)),
+        ];
+        let mut limiter = RateLimiter::new(&plan, 1.0);
+        assert_eq!(limiter.ready_at(Mono(0), true), Mono(3_000_000_000));
+        let mut never = RateLimiter::new(&plan[..1], 1.0);
+        assert_eq!(never.ready_at(Mono(0), true), Mono::NEVER);
+    }
+}

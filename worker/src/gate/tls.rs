@@ -1,0 +1,59 @@
+//! Trust in a gate that speaks HTTPS: the built-in roots, or the certificates of a file.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use worldstream_crds::Reason;
+
+use crate::failure::{Failure, Result};
+
+/// A TLS configuration that trusts the certificates in `ca_file` (PEM) and no others, or without
+/// one the built-in roots. Certificates and host names are always verified.
+///
+/// # Errors
+/// `STREAM_FAILED` for `gate.caFile` where the file cannot be read, holds no certificate, or one
+/// that cannot be trusted.
+pub fn config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>> {
+    let roots = match ca_file {
+        Some(path) => roots_of(path)?,
+        None => RootCertStore {
+            roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+        },
+    };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Failure::new(Reason::StreamFailed, "TLS").cause(&error))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn roots_of(path: &Path) -> Result<RootCertStore> {
+    let bad =
+        || Failure::new(Reason::StreamFailed, path.display().to_string()).field("gate.caFile");
+    let text = std::fs::read(path).map_err(|error| bad().cause(&error))?;
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&text) {
+        let certificate = certificate.map_err(|error| {
+            bad()
+                .expected("certificates in PEM")
+                .detail(error.to_string())
+        })?;
+        roots.add(certificate).map_err(|error| {
+            bad()
+                .expected("certificates that can be trusted")
+                .cause(&error)
+        })?;
+    }
+    if roots.is_empty() {
+        return Err(bad()
+            .found("no certificate")
+            .expected("certificates in PEM"));
+    }
+    Ok(roots)
+}
