@@ -257,8 +257,8 @@ fn clock(text: Text<'_>, mut at: usize, end: usize) -> Option<(Clock, bool)> {
     let mut fraction = 0;
     let mut separated = true;
     let mut ended = None;
-    for index in 0..3 {
-        fields[index] = text.number(at, 2)?;
+    for (index, field) in fields.iter_mut().enumerate() {
+        *field = text.number(at, 2)?;
         let next = text.at(at + 2);
         at += 3;
         if index == 0 {

@@ -8,6 +8,7 @@ mod json;
 mod number;
 mod payload_json;
 mod pystr;
+mod row_plan;
 mod timestamp;
 
 pub use encoder::{Encoded, Encoder};
@@ -90,3 +91,6 @@ impl EventBatch {
         &self.bytes[start..start + 64]
     }
 }
+
+#[cfg(test)]
+mod tests;
