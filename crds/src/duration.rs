@@ -43,7 +43,9 @@ impl FromStr for DurationText {
     /// in it.
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
-            format!("{text:?} is no duration: write a whole number and ms, s, m or h, such as 250ms, 5s, 2m or 1h")
+            format!(
+                "{text:?} is no duration: write a whole number and ms, s, m or h, such as 250ms, 5s, 2m or 1h"
+            )
         };
         if text.is_empty() {
             return Err(wrong());
@@ -51,9 +53,7 @@ impl FromStr for DurationText {
         let mut rest = text;
         let mut total = Duration::ZERO;
         while !rest.is_empty() {
-            let digits = rest
-                .find(|c: char| !c.is_ascii_digit())
-                .ok_or_else(wrong)?;
+            let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
             let (number, tail) = rest.split_at(digits);
             let end = tail
                 .find(|c: char| c.is_ascii_digit())
@@ -163,11 +163,25 @@ mod tests {
     #[test]
     fn what_is_no_duration_is_named() {
         for text in [
-            "", "5", "s", "5 s", "-5s", "1.5s", "5S", "5sec", "5d", "٣s", "5s!", "1e3ms",
+            "",
+            "5",
+            "s",
+            "5 s",
+            "-5s",
+            "1.5s",
+            "5S",
+            "5sec",
+            "5d",
+            "٣s",
+            "5s!",
+            "1e3ms",
             "99999999999999999999s",
         ] {
             let error = text.parse::<DurationText>().unwrap_err();
-            assert!(error.contains(&format!("{text:?} is no duration")), "{error}");
+            assert!(
+                error.contains(&format!("{text:?} is no duration")),
+                "{error}"
+            );
         }
         for text in ["9000h", "18446744073709551615h", "8000h8000h"] {
             let error = text.parse::<DurationText>().unwrap_err();

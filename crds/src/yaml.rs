@@ -1,8 +1,8 @@
 //! The CustomResourceDefinitions as YAML, generated from the types. The files `crds/*.yaml` are
 //! what this gives; a test compares them.
 
-use kube::CustomResourceExt;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
 use serde_json::Value;
 
 use crate::{StreamProfile, WorldStream};
@@ -26,8 +26,8 @@ pub fn crd_yaml() -> Vec<(String, String)> {
             {
                 settle(&mut version["schema"]["openAPIV3Schema"]);
             }
-            let body =
-                serde_saphyr::to_string(&value).expect("JSON with text keys can be written as YAML");
+            let body = serde_saphyr::to_string(&value)
+                .expect("JSON with text keys can be written as YAML");
             let head = "# Generated from crds/src: cargo run -p worldstream-tests --bin generate\n";
             (
                 format!("{}.yaml", crd.spec.names.plural),
@@ -112,7 +112,10 @@ mod tests {
                 }
                 if !path.ends_with("[]") {
                     let text = field["description"].as_str().unwrap_or_default();
-                    assert!(text.ends_with('.'), "{name}: {path}: {text:?} is no sentence");
+                    assert!(
+                        text.ends_with('.'),
+                        "{name}: {path}: {text:?} is no sentence"
+                    );
                 }
             });
             assert!(fields > 15, "{name}: only {fields} fields were seen");

@@ -92,7 +92,10 @@ impl Documents {
         for file in files {
             let file = file.as_ref();
             let (name, text) = match file.to_str() {
-                Some("-") => ("standard input".to_owned(), std::io::read_to_string(std::io::stdin())),
+                Some("-") => (
+                    "standard input".to_owned(),
+                    std::io::read_to_string(std::io::stdin()),
+                ),
                 _ => (file.display().to_string(), std::fs::read_to_string(file)),
             };
             let text =

@@ -13,7 +13,12 @@ use crate::time::EventTime;
 pub struct RunFlags {
     /// A YAML file with a WorldStream, StreamProfiles, or both; repeatable; `-` reads the
     /// standard input
-    #[arg(short = 'f', long = "file", value_name = "FILE", help_heading = "Documents")]
+    #[arg(
+        short = 'f',
+        long = "file",
+        value_name = "FILE",
+        help_heading = "Documents"
+    )]
     pub files: Vec<PathBuf>,
 
     /// The StreamProfile: a YAML file, or the name of one in the files or of a built-in one

@@ -14,9 +14,7 @@ use super::documents::Document;
 use super::error::{PlanError, UsageError};
 use super::values::{self, Checked};
 use super::yaml::{Shape, Yaml};
-use super::{
-    AuthPlan, Mount, Named, QuarantinePlan, RetryPlan, SecretSource, built_in,
-};
+use super::{AuthPlan, Mount, Named, QuarantinePlan, RetryPlan, SecretSource, built_in};
 use crate::failure::Failure;
 
 type Result<T, E = PlanError> = std::result::Result<T, E>;
@@ -39,7 +37,11 @@ pub fn check_some<T, U>(
 }
 
 /// Exactly one of several fields must be given.
-fn one_of(profile: &Document<StreamProfileSpec>, path: &str, fields: &[(&str, bool)]) -> Result<()> {
+fn one_of(
+    profile: &Document<StreamProfileSpec>,
+    path: &str,
+    fields: &[(&str, bool)],
+) -> Result<()> {
     let given: Vec<&str> = fields
         .iter()
         .filter(|(_, given)| *given)
@@ -68,20 +70,22 @@ fn known_built_in<'a>(
     path: &str,
     name: &'a str,
 ) -> Result<(&'a str, &'static str)> {
-    built_in::text(name).map(|text| (name, text)).ok_or_else(|| {
-        let known: Vec<&str> = built_in::FILES
-            .iter()
-            .map(|(name, _)| *name)
-            .filter(|name| !name.starts_with("profiles/") && !name.starts_with("schemas/"))
-            .collect();
-        profile
-            .yaml
-            .wrong(
-                &format!("{path}.builtIn"),
-                format!("found {name:?}, expected one of {}", known.join(", ")),
-            )
-            .into()
-    })
+    built_in::text(name)
+        .map(|text| (name, text))
+        .ok_or_else(|| {
+            let known: Vec<&str> = built_in::FILES
+                .iter()
+                .map(|(name, _)| *name)
+                .filter(|name| !name.starts_with("profiles/") && !name.starts_with("schemas/"))
+                .collect();
+            profile
+                .yaml
+                .wrong(
+                    &format!("{path}.builtIn"),
+                    format!("found {name:?}, expected one of {}", known.join(", ")),
+                )
+                .into()
+        })
 }
 
 /// A text that a profile names. A file that cannot be read is kept as such, for the check that
@@ -109,7 +113,11 @@ fn read_text(
         return Ok((named, false));
     }
     if let Some(file) = &source.file {
-        let file = check(profile, &format!("{path}.file"), values::some_text(file.clone()))?;
+        let file = check(
+            profile,
+            &format!("{path}.file"),
+            values::some_text(file.clone()),
+        )?;
         let (text, absent) = match std::fs::read(&file) {
             Ok(bytes) => (
                 String::from_utf8(bytes).map_err(|error| format!("is not UTF-8: {error}")),
@@ -221,7 +229,8 @@ pub fn output_ids(file: &str, text: &str) -> Result<Vec<String>, UsageError> {
         Shape::Empty | Shape::Scalar => return Err(yaml.wrong("", expected)),
     };
     for (index, id) in ids.iter().enumerate() {
-        values::output_id(id).map_err(|message| yaml.wrong(&format!("{path}[{index}]"), message))?;
+        values::output_id(id)
+            .map_err(|message| yaml.wrong(&format!("{path}[{index}]"), message))?;
     }
     Ok(ids)
 }
@@ -339,7 +348,11 @@ pub fn retry(profile: &Document<StreamProfileSpec>) -> Result<RetryPlan> {
             Err("found 0, expected 1 or more".into()),
         );
     }
-    let base = check(profile, "spec.gate.retry.base", values::some_time(gate.retry.base))?;
+    let base = check(
+        profile,
+        "spec.gate.retry.base",
+        values::some_time(gate.retry.base),
+    )?;
     if gate.retry.max < gate.retry.base {
         return check(
             profile,

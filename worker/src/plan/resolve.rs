@@ -122,7 +122,11 @@ fn unknown_profile(documents: &Documents, name: &str) -> String {
 }
 
 fn known_profiles(documents: &Documents) -> String {
-    let mut names: Vec<&str> = documents.profiles.iter().map(|it| it.name.as_str()).collect();
+    let mut names: Vec<&str> = documents
+        .profiles
+        .iter()
+        .map(|it| it.name.as_str())
+        .collect();
     names.extend(built_in::PROFILES.map(|file| {
         let name = file.strip_prefix("profiles/").unwrap_or(file);
         name.strip_suffix(".yaml").unwrap_or(name)
@@ -239,16 +243,16 @@ impl Inputs<'_> {
 
     fn selection(&self) -> Result<SelectionPlan> {
         let profile = self.profile;
-        let (traffic, context) = (
-            &profile.spec.traffic_outputs,
-            &profile.spec.context_outputs,
-        );
+        let (traffic, context) = (&profile.spec.traffic_outputs, &profile.spec.context_outputs);
         let list = |path: &str, list: &_, default: &str| {
             let path = format!("spec.{path}");
             profile::outputs(profile, &path, list, &format!("outputs/{default}.yaml"))
         };
         let asked = self.given(
-            ("--traffic-mode", self.flags.traffic_mode.map(TrafficMode::from)),
+            (
+                "--traffic-mode",
+                self.flags.traffic_mode.map(TrafficMode::from),
+            ),
             ("spec.trafficMode", |it| it.traffic_mode),
             Ok,
         )?;
@@ -271,13 +275,21 @@ impl Inputs<'_> {
             ));
         }
         let fraud = list("trafficOutputs.fraud", &traffic.fraud, "traffic_fraud")?;
-        let baseline = list("trafficOutputs.baseline", &traffic.baseline, "traffic_baseline")?;
+        let baseline = list(
+            "trafficOutputs.baseline",
+            &traffic.baseline,
+            "traffic_baseline",
+        )?;
         let mode = (!outright).then(|| asked.unwrap_or_default());
         Ok(SelectionPlan {
             traffic: match mode {
                 Some(TrafficMode::Fraud) => fraud,
                 Some(TrafficMode::Baseline) => baseline,
-                None => list("trafficOutputs.allowlist", &traffic.allowlist, "traffic_fraud")?,
+                None => list(
+                    "trafficOutputs.allowlist",
+                    &traffic.allowlist,
+                    "traffic_fraud",
+                )?,
             },
             context_fraud: list("contextOutputs.fraud", &context.fraud, "context_fraud")?,
             context_baseline: list(
@@ -294,7 +306,9 @@ impl Inputs<'_> {
         if let Some(stream) = self.stream {
             for (index, id) in stream.spec.outputs.iter().enumerate() {
                 values::output_id(id).map_err(|message| {
-                    stream.yaml.wrong(&format!("spec.outputs[{index}]"), message)
+                    stream
+                        .yaml
+                        .wrong(&format!("spec.outputs[{index}]"), message)
                 })?;
             }
         }
@@ -309,7 +323,10 @@ impl Inputs<'_> {
 
     fn range(&self) -> Result<RangePlan> {
         let start_from = self.given(
-            ("--start-from", self.flags.start_from.map(|it| it.to_string())),
+            (
+                "--start-from",
+                self.flags.start_from.map(|it| it.to_string()),
+            ),
             ("spec.startFrom", |it| it.start_from.clone()),
             values::event_time,
         )?;
@@ -398,9 +415,11 @@ impl Inputs<'_> {
 
     fn rate_plan(&self) -> Result<Vec<RateStep>> {
         let field = match self.stream {
-            Some(stream) => values::rate_plan(&stream.spec.rate_plan).map_err(
-                |(path, message)| stream.yaml.wrong(&format!("spec.ratePlan{path}"), message),
-            )?,
+            Some(stream) => {
+                values::rate_plan(&stream.spec.rate_plan).map_err(|(path, message)| {
+                    stream.yaml.wrong(&format!("spec.ratePlan{path}"), message)
+                })?
+            }
             None => Vec::new(),
         };
         match &self.flags.rate_plan {
@@ -431,8 +450,7 @@ impl Inputs<'_> {
             values::in_flight,
         )?;
         let default_in_flight = values::in_flight(spec.in_flight);
-        let default_in_flight =
-            profile::check(profile, "spec.gate.inFlight", default_in_flight)?;
+        let default_in_flight = profile::check(profile, "spec.gate.inFlight", default_in_flight)?;
         let ca_file = profile::check_some(
             profile,
             "spec.gate.caFile",
@@ -561,7 +579,11 @@ fn valid_lanes(object: &str, lanes: Lanes) -> Result<Lanes, Failure> {
         return wrong("count", lanes.count, "1 to 64 lanes".into());
     }
     match lanes.only.filter(|only| *only >= lanes.count) {
-        Some(only) => wrong("only", only, format!("a lane from 0 to {}", lanes.count - 1)),
+        Some(only) => wrong(
+            "only",
+            only,
+            format!("a lane from 0 to {}", lanes.count - 1),
+        ),
         None => Ok(lanes),
     }
 }

@@ -166,128 +166,619 @@ fn broken() -> Vec<Case> {
         bad_file("hello", usage, &["s.yaml:1: is no document"]),
         bad_file("- a\n- b\n", usage, &["s.yaml:1: is no document"]),
         bad_file("a: [1, 2\nb: 3\n", usage, &["s.yaml:"]),
-        bad_file("a: 1\n\tb: 2\n", usage, &["s.yaml:2"]),
+        bad_file("a: 1\n\tb: 2\n", usage, &["s.yaml:1: while", "a tab"]),
         bad_file("kind: \"WorldStream\n", usage, &["s.yaml:"]),
-        bad_file("spec: {}\n", usage, &["kind: found \"\"", "WorldStream or StreamProfile"]),
-        bad_file(&but("kind: WorldStream", "kind: Worldstream"), usage, &["s.yaml:2: kind: found \"Worldstream\""]),
-        bad_file(&but("kind: WorldStream", "kind: Pod"), usage, &["s.yaml:2: kind: found \"Pod\""]),
-        bad_file(&but("v1alpha1", "v1"), usage, &["s.yaml:1: apiVersion: found \"worldstream.io/v1\"", "v1alpha1"]),
-        bad_file(&but("apiVersion: worldstream.io/v1alpha1\n", ""), usage, &["apiVersion: found \"\""]),
-        bad_file(&but("metadata:\n  name: a\n", ""), usage, &["the field `metadata` is missing"]),
-        bad_file(&but("  name: a", "  nam: a"), usage, &["s.yaml:4: metadata.nam: unknown field", "name"]),
-        bad_file(&but("  name: a", "  name: A_b"), usage, &["s.yaml:4: metadata.name: found \"A_b\""]),
-        bad_file("apiVersion: worldstream.io/v1alpha1\nkind: WorldStream\nmetadata: {name: a}\n", usage, &["the field `spec` is missing"]),
-        bad_file(&format!("{ok}extra: 1\n"), usage, &["s.yaml:9: extra: unknown field"]),
-        bad_file(&format!("{ok}kind: WorldStream\n"), usage, &["s.yaml:9", "kind"]),
-        bad_file(&format!("{ok}---\n{ok}"), usage, &["s.yaml:13: metadata.name: a second WorldStream"]),
-        bad_file(&format!("{ok}---\n{}---\n{}", profile(&[GATE]), profile(&[GATE])), usage, &["metadata.name: a second StreamProfile \"mine\""]),
-        bad_file(&format!("{ok}---\n{}", profile(&["gates: {}"])), usage, &["s.yaml:16: spec.gates: unknown field"]),
+        bad_file(
+            "spec: {}\n",
+            usage,
+            &["kind: found \"\"", "WorldStream or StreamProfile"],
+        ),
+        bad_file(
+            &but("kind: WorldStream", "kind: Worldstream"),
+            usage,
+            &["s.yaml:2: kind: found \"Worldstream\""],
+        ),
+        bad_file(
+            &but("kind: WorldStream", "kind: Pod"),
+            usage,
+            &["s.yaml:2: kind: found \"Pod\""],
+        ),
+        bad_file(
+            &but("v1alpha1", "v1"),
+            usage,
+            &[
+                "s.yaml:1: apiVersion: found \"worldstream.io/v1\"",
+                "v1alpha1",
+            ],
+        ),
+        bad_file(
+            &but("apiVersion: worldstream.io/v1alpha1\n", ""),
+            usage,
+            &["apiVersion: found \"\""],
+        ),
+        bad_file(
+            &but("metadata:\n  name: a\n", ""),
+            usage,
+            &["the field `metadata` is missing"],
+        ),
+        bad_file(
+            &but("  name: a", "  nam: a"),
+            usage,
+            &["s.yaml:4: metadata.nam: unknown field", "name"],
+        ),
+        bad_file(
+            &but("  name: a", "  name: A_b"),
+            usage,
+            &["s.yaml:4: metadata.name: found \"A_b\""],
+        ),
+        bad_file(
+            "apiVersion: worldstream.io/v1alpha1\nkind: WorldStream\nmetadata: {name: a}\n",
+            usage,
+            &["the field `spec` is missing"],
+        ),
+        bad_file(
+            &format!("{ok}extra: 1\n"),
+            usage,
+            &["s.yaml:9: extra: unknown field"],
+        ),
+        bad_file(
+            &format!("{ok}kind: WorldStream\n"),
+            usage,
+            &["s.yaml:9", "kind"],
+        ),
+        bad_file(
+            &format!("{ok}---\n{ok}"),
+            usage,
+            &["s.yaml:13: metadata.name: a second WorldStream"],
+        ),
+        bad_file(
+            &format!("{ok}---\n{}---\n{}", profile(&[GATE]), profile(&[GATE])),
+            usage,
+            &["metadata.name: a second StreamProfile \"mine\""],
+        ),
+        bad_file(
+            &format!("{ok}---\n{}", profile(&["gates: {}"])),
+            usage,
+            &["s.yaml:16: spec.gates: unknown field"],
+        ),
         // A stream's fields.
-        bad_stream(&["sped: 3"], usage, &["s.yaml:9: spec.sped: unknown field", "speedup"]),
-        bad_stream(&["engine_run_root: x"], usage, &["s.yaml:9: spec.engine_run_root: unknown field", "engineRunRoot"]),
-        bad_stream(&["speedup: fast"], usage, &["s.yaml:9: spec.speedup: found `fast`, expected a number"]),
-        bad_stream(&["speedup: .nan"], usage, &["s.yaml:9: spec.speedup", "finite"]),
-        bad_stream(&["speedup: .inf"], usage, &["s.yaml:9: spec.speedup", "finite"]),
+        bad_stream(
+            &["sped: 3"],
+            usage,
+            &["s.yaml:9: spec.sped: unknown field", "speedup"],
+        ),
+        bad_stream(
+            &["engine_run_root: x"],
+            usage,
+            &[
+                "s.yaml:9: spec.engine_run_root: unknown field",
+                "engineRunRoot",
+            ],
+        ),
+        bad_stream(
+            &["speedup: fast"],
+            usage,
+            &["s.yaml:9: spec.speedup: found `fast`, expected a number"],
+        ),
+        bad_stream(
+            &["speedup: .nan"],
+            usage,
+            &["s.yaml:9: spec.speedup", "finite"],
+        ),
+        bad_stream(
+            &["speedup: .inf"],
+            usage,
+            &["s.yaml:9: spec.speedup", "finite"],
+        ),
         bad_stream(&["speedup: [1]"], usage, &["s.yaml:9: spec.speedup"]),
-        bad_stream(&["inFlight: 0"], usage, &["s.yaml:9: spec.inFlight: found 0, expected 1 to 256"]),
-        bad_stream(&["speedup: 1", "inFlight: 257"], usage, &["s.yaml:10: spec.inFlight: found 257"]),
-        bad_stream(&["inFlight: -1"], usage, &["s.yaml:9: spec.inFlight", "`-1`"]),
-        bad_stream(&["inFlight: 1.5"], usage, &["s.yaml:9: spec.inFlight", "`1.5`"]),
-        bad_stream(&["trafficMode: Fraud"], usage, &["s.yaml:9: spec.trafficMode", "fraud, baseline"]),
-        bad_stream(&["overload: hold"], usage, &["s.yaml:9: spec.overload", "Hold, CatchUp, Fail"]),
-        bad_stream(&["onOutputFailure: Stop"], usage, &["s.yaml:9: spec.onOutputFailure", "StopAll, Continue"]),
-        bad_stream(&["maxLag: 5"], usage, &["s.yaml:9: spec.maxLag", "\"5\" is no duration"]),
-        bad_stream(&["maxLag: 0s"], usage, &["s.yaml:9: spec.maxLag: found 0s, expected more than 0"]),
-        bad_stream(&["maxLag: 5 minutes"], usage, &["s.yaml:9: spec.maxLag", "is no duration", "250ms, 5s, 2m or 1h"]),
-        bad_stream(&["startFrom: yesterday"], usage, &["s.yaml:9: spec.startFrom", "RFC 3339"]),
-        bad_stream(&["startFrom: 2026-01-01"], usage, &["s.yaml:9: spec.startFrom", "RFC 3339"]),
-        bad_stream(&["until: 2026-13-01T00:00:00Z"], usage, &["s.yaml:9: spec.until", "RFC 3339"]),
-        bad_stream(&["startFrom: 2026-01-02T00:00:00Z", "until: 2026-01-01T00:00:00Z"], usage, &["s.yaml:10: spec.until", "after the start, 2026-01-02T00:00:00.000000Z"]),
-        bad_stream(&["startFrom: 2026-01-01T00:00:00Z", "until: 2026-01-01T00:00:00Z"], usage, &["spec.until"]),
-        bad_stream(&["maxEventsPerOutput: 0"], usage, &["s.yaml:9: spec.maxEventsPerOutput: found 0"]),
-        bad_stream(&["scenarioRunId: abc"], usage, &["s.yaml:9: spec.scenarioRunId: found \"abc\"", "32 lower-case hex"]),
-        bad_stream(&["scenarioRunId: ABABABABABABABABABABABABABABABAB"], usage, &["s.yaml:9: spec.scenarioRunId"]),
-        bad_stream(&["scenario: ../x"], usage, &["s.yaml:9: spec.scenario: found \"../x\""]),
-        bad_stream(&["scenario: ''"], usage, &["s.yaml:9: spec.scenario: found \"\""]),
-        bad_stream(&["attempt: a|b"], usage, &["s.yaml:9: spec.attempt: found \"a|b\""]),
-        bad_stream(&["outputs: [a b]"], usage, &["s.yaml:9: spec.outputs[0]: found \"a b\""]),
-        bad_stream(&["outputs:", "  - fine", "  - ''"], usage, &["s.yaml:11: spec.outputs[1]: found \"\""]),
-        bad_stream(&["outputs: s3_event_stream_with_fraud_6B"], usage, &["s.yaml:9: spec.outputs"]),
-        bad_stream(&["lanes: {count: 0}"], lane, &["s.yaml:9: spec.lanes: count: found 0, expected 1 to 64"]),
+        bad_stream(
+            &["inFlight: 0"],
+            usage,
+            &["s.yaml:9: spec.inFlight: found 0, expected 1 to 256"],
+        ),
+        bad_stream(
+            &["speedup: 1", "inFlight: 257"],
+            usage,
+            &["s.yaml:10: spec.inFlight: found 257"],
+        ),
+        bad_stream(
+            &["inFlight: -1"],
+            usage,
+            &["s.yaml:9: spec.inFlight", "`-1`"],
+        ),
+        bad_stream(
+            &["inFlight: 1.5"],
+            usage,
+            &["s.yaml:9: spec.inFlight", "`1.5`"],
+        ),
+        bad_stream(
+            &["trafficMode: Fraud"],
+            usage,
+            &["s.yaml:9: spec.trafficMode", "fraud, baseline"],
+        ),
+        bad_stream(
+            &["overload: hold"],
+            usage,
+            &["s.yaml:9: spec.overload", "Hold, CatchUp, Fail"],
+        ),
+        bad_stream(
+            &["onOutputFailure: Stop"],
+            usage,
+            &["s.yaml:9: spec.onOutputFailure", "StopAll, Continue"],
+        ),
+        bad_stream(
+            &["maxLag: 5"],
+            usage,
+            &["s.yaml:9: spec.maxLag", "\"5\" is no duration"],
+        ),
+        bad_stream(
+            &["maxLag: 0s"],
+            usage,
+            &["s.yaml:9: spec.maxLag: found 0s, expected more than 0"],
+        ),
+        bad_stream(
+            &["maxLag: 5 minutes"],
+            usage,
+            &[
+                "s.yaml:9: spec.maxLag",
+                "is no duration",
+                "250ms, 5s, 2m or 1h",
+            ],
+        ),
+        bad_stream(
+            &["startFrom: yesterday"],
+            usage,
+            &["s.yaml:9: spec.startFrom", "RFC 3339"],
+        ),
+        bad_stream(
+            &["startFrom: 2026-01-01"],
+            usage,
+            &["s.yaml:9: spec.startFrom", "RFC 3339"],
+        ),
+        bad_stream(
+            &["until: 2026-13-01T00:00:00Z"],
+            usage,
+            &["s.yaml:9: spec.until", "RFC 3339"],
+        ),
+        bad_stream(
+            &[
+                "startFrom: 2026-01-02T00:00:00Z",
+                "until: 2026-01-01T00:00:00Z",
+            ],
+            usage,
+            &[
+                "s.yaml:10: spec.until",
+                "after the start, 2026-01-02T00:00:00.000000Z",
+            ],
+        ),
+        bad_stream(
+            &[
+                "startFrom: 2026-01-01T00:00:00Z",
+                "until: 2026-01-01T00:00:00Z",
+            ],
+            usage,
+            &["spec.until"],
+        ),
+        bad_stream(
+            &["maxEventsPerOutput: 0"],
+            usage,
+            &["s.yaml:9: spec.maxEventsPerOutput: found 0"],
+        ),
+        bad_stream(
+            &["scenarioRunId: abc"],
+            usage,
+            &[
+                "s.yaml:9: spec.scenarioRunId: found \"abc\"",
+                "32 lower-case hex",
+            ],
+        ),
+        bad_stream(
+            &["scenarioRunId: ABABABABABABABABABABABABABABABAB"],
+            usage,
+            &["s.yaml:9: spec.scenarioRunId"],
+        ),
+        bad_stream(
+            &["scenario: ../x"],
+            usage,
+            &["s.yaml:9: spec.scenario: found \"../x\""],
+        ),
+        bad_stream(
+            &["scenario: ''"],
+            usage,
+            &["s.yaml:9: spec.scenario: found \"\""],
+        ),
+        bad_stream(
+            &["attempt: a|b"],
+            usage,
+            &["s.yaml:9: spec.attempt: found \"a|b\""],
+        ),
+        bad_stream(
+            &["outputs: [a b]"],
+            usage,
+            &["s.yaml:9: spec.outputs[0]: found \"a b\""],
+        ),
+        bad_stream(
+            &["outputs:", "  - fine", "  - ''"],
+            usage,
+            &["s.yaml:11: spec.outputs[1]: found \"\""],
+        ),
+        bad_stream(
+            &["outputs: s3_event_stream_with_fraud_6B"],
+            usage,
+            &["s.yaml:9: spec.outputs"],
+        ),
+        bad_stream(
+            &["lanes: {count: 0}"],
+            lane,
+            &["s.yaml:9: spec.lanes: count: found 0, expected 1 to 64"],
+        ),
         bad_stream(&["lanes: {count: 65}"], lane, &["count: found 65"]),
-        bad_stream(&["lanes: {count: 4, only: 4}"], lane, &["only: found 4, expected a lane from 0 to 3"]),
+        bad_stream(
+            &["lanes: {count: 4, only: 4}"],
+            lane,
+            &["only: found 4, expected a lane from 0 to 3"],
+        ),
         bad_stream(&["lanes: 4"], usage, &["s.yaml:9: spec.lanes"]),
-        bad_stream(&["lanes: {only: 0}"], usage, &["spec.lanes", "the field `count` is missing"]),
-        bad_stream(&["ratePlan:", "  - {start_offset_seconds: 0, target_eps: 0, burst_seconds: 1}"], usage, &["s.yaml:10: spec.ratePlan[0].target_eps: found 0, expected more than 0"]),
-        bad_stream(&["ratePlan:", "  - {start_offset_seconds: 5, target_eps: 1, burst_seconds: 1}", "  - {start_offset_seconds: 5, target_eps: 1, burst_seconds: 1}"], usage, &["s.yaml:11: spec.ratePlan[1].start_offset_seconds", "more than 5"]),
-        bad_stream(&["ratePlan: [{start_offset_seconds: 0, targetEps: 1}]"], usage, &["spec.ratePlan[0].targetEps: unknown field", "target_eps"]),
+        bad_stream(
+            &["lanes: {only: 0}"],
+            usage,
+            &["spec.lanes", "the field `count` is missing"],
+        ),
+        bad_stream(
+            &[
+                "ratePlan:",
+                "  - {start_offset_seconds: 0, target_eps: 0, burst_seconds: 1}",
+            ],
+            usage,
+            &["s.yaml:10: spec.ratePlan[0].target_eps: found 0, expected more than 0"],
+        ),
+        bad_stream(
+            &[
+                "ratePlan:",
+                "  - {start_offset_seconds: 5, target_eps: 1, burst_seconds: 1}",
+                "  - {start_offset_seconds: 5, target_eps: 1, burst_seconds: 1}",
+            ],
+            usage,
+            &[
+                "s.yaml:11: spec.ratePlan[1].start_offset_seconds",
+                "more than 5",
+            ],
+        ),
+        bad_stream(
+            &["ratePlan: [{start_offset_seconds: 0, targetEps: 1}]"],
+            usage,
+            &["spec.ratePlan[0].targetEps: unknown field", "target_eps"],
+        ),
         bad_stream(&["profile: other"], usage, &["s.yaml:9", "duplicate"]),
-        bad_file(&but("profile: mine", "profile: other"), usage, &[]),
-        bad_file(&but("platform_20260101T000000Z", "platform_20260101"), usage, &["s.yaml:8: spec.platformRunId: found \"platform_20260101\"", "platform_YYYYMMDDTHHMMSSZ"]),
-        bad_file(&but("platform_20260101T000000Z", "platform_20260101t000000z"), usage, &["spec.platformRunId"]),
-        bad_file(&but("  platformRunId: platform_20260101T000000Z\n", ""), "PLATFORM_RUN_ID_MISSING", &["spec.platformRunId", "--platform-run-id"]),
-        bad_file(&but("platform_20260101T000000Z", "''"), "PLATFORM_RUN_ID_MISSING", &["spec.platformRunId"]),
-        bad_file(&but("  engineRunRoot: w\n", ""), "ENGINE_ROOT_MISSING", &["spec.engineRunRoot", "--engine-run-root"]),
-        bad_file(&but("engineRunRoot: w", "engineRunRoot: ' '"), "ENGINE_ROOT_MISSING", &["s.yaml: WorldStream a"]),
+        Case {
+            files: vec![("s.yaml", but("profile: mine", "profile: other"))],
+            args: vec![],
+            code: usage,
+            parts: vec![
+                "s.yaml:6: spec.profile: found no StreamProfile \"other\"",
+                "local, local_parity",
+            ],
+        },
+        bad_file(
+            &but("platform_20260101T000000Z", "platform_20260101"),
+            usage,
+            &[
+                "s.yaml:8: spec.platformRunId: found \"platform_20260101\"",
+                "platform_YYYYMMDDTHHMMSSZ",
+            ],
+        ),
+        bad_file(
+            &but("platform_20260101T000000Z", "platform_20260101t000000z"),
+            usage,
+            &["spec.platformRunId"],
+        ),
+        bad_file(
+            &but("  platformRunId: platform_20260101T000000Z\n", ""),
+            "PLATFORM_RUN_ID_MISSING",
+            &["spec.platformRunId", "--platform-run-id"],
+        ),
+        bad_file(
+            &but("platform_20260101T000000Z", "''"),
+            "PLATFORM_RUN_ID_MISSING",
+            &["spec.platformRunId"],
+        ),
+        bad_file(
+            &but("  engineRunRoot: w\n", ""),
+            "ENGINE_ROOT_MISSING",
+            &["spec.engineRunRoot", "--engine-run-root"],
+        ),
+        bad_file(
+            &but("engineRunRoot: w", "engineRunRoot: ' '"),
+            "ENGINE_ROOT_MISSING",
+            &["s.yaml: WorldStream a"],
+        ),
         // A profile's fields.
-        bad_profile(&[], usage, &["p.yaml:6: spec.gate.url: is missing", "--gate-url"]),
-        bad_profile(&["gate: {url: ig}"], usage, &["p.yaml:7: spec.gate.url: found \"ig\""]),
-        bad_profile(&["gate: {url: \"ftp://ig\"}"], usage, &["spec.gate.url", "http:// or https://"]),
-        bad_profile(&["gate: {url: \"http://ig/?a=b\"}"], usage, &["spec.gate.url", "no query"]),
-        bad_profile(&["gate: {url: \"http://a:b@ig\"}"], usage, &["spec.gate.url", "spec.gate.auth"]),
-        bad_profile(&[GATE, "wold: {}"], usage, &["p.yaml:8: spec.wold: unknown field", "world"]),
-        bad_profile(&[GATE, "require: {manifest: yep}"], usage, &["p.yaml:8: spec.require.manifest", "true"]),
-        bad_profile(&[GATE, "require: {gates: digest}"], usage, &["p.yaml:8: spec.require.gates", "Existence, Digest"]),
-        bad_profile(&[GATE, "require:", "  seals: true"], usage, &["p.yaml:9: spec.require.seals: unknown field"]),
-        bad_profile(&["gate: {url: \"http://ig\", inFlight: 300}"], usage, &["spec.gate.inFlight: found 300"]),
-        bad_profile(&["gate:", "  url: http://ig", "  timeout: 0s"], usage, &["p.yaml:9: spec.gate.timeout: found 0s"]),
-        bad_profile(&["gate:", "  url: http://ig", "  timeout: -1s"], usage, &["p.yaml:9: spec.gate.timeout", "\"-1s\" is no duration"]),
-        bad_profile(&["gate: {url: \"http://ig\", retry: {attempts: 0}}"], usage, &["spec.gate.retry.attempts: found 0"]),
-        bad_profile(&["gate: {url: \"http://ig\", retry: {base: 0ms}}"], usage, &["spec.gate.retry.base"]),
-        bad_profile(&["gate: {url: \"http://ig\", retry: {base: 10s}}"], usage, &["spec.gate.retry.max: found 5s, expected at least spec.gate.retry.base, 10s"]),
-        bad_profile(&["gate: {url: \"http://ig\", unavailableFor: 0s}"], usage, &["spec.gate.unavailableFor"]),
-        bad_profile(&["gate: {url: \"http://ig\", caFile: ''}"], usage, &["spec.gate.caFile: is empty"]),
-        bad_profile(&["gate: {url: \"http://ig\", auth: {}}"], usage, &["spec.gate.auth: found none", "apiKey, serviceToken, signedToken"]),
-        bad_profile(&["gate: {url: \"http://ig\", auth: {apiKey: {file: a, env: B}}}"], usage, &["spec.gate.auth.apiKey: found file and env"]),
-        bad_profile(&["gate: {url: \"http://ig\", auth: {apiKey: {env: A}, serviceToken: {env: B}}}"], usage, &["spec.gate.auth: found apiKey and serviceToken"]),
-        bad_profile(&["gate: {url: \"http://ig\", auth: {apiKey: secret}}"], usage, &["spec.gate.auth.apiKey"]),
-        bad_profile(&["gate: {url: \"http://ig\", auth: {signedToken: {principal: '', secret: {env: A}}}}"], usage, &["spec.gate.auth.signedToken.principal: is empty"]),
-        bad_profile(&["gate: {url: \"http://ig\", auth: {signedToken: {principal: p}}}"], usage, &["spec.gate.auth.signedToken", "`secret` is missing"]),
-        bad_profile(&["gate: {url: \"http://ig\", auth: {apiKey: {env: A=b}}}"], usage, &["spec.gate.auth.apiKey.env"]),
-        bad_profile(&["gate: {url: \"http://ig\", quarantine: {policy: Stop}}"], usage, &["spec.gate.quarantine.policy", "maxCount, maxShare"]),
-        bad_profile(&["gate: {url: \"http://ig\", quarantine: {maxCount: 3}}"], usage, &["spec.gate.quarantine.maxCount", "Stop"]),
-        bad_profile(&["gate: {url: \"http://ig\", quarantine: {policy: Stop, maxShare: 1.5}}"], usage, &["spec.gate.quarantine.maxShare: found 1.5, expected 0 to 1"]),
-        bad_profile(&["gate: {url: \"http://ig\", quarantine: {policy: Stop, maxShare: 0.5, window: 0}}"], usage, &["spec.gate.quarantine.window: found 0"]),
-        bad_profile(&[GATE, "checkpoints: {flushEvery: 0}"], usage, &["p.yaml:8: spec.checkpoints.flushEvery: found 0"]),
-        bad_profile(&[GATE, "checkpoints: {flushInterval: 0s}"], usage, &["spec.checkpoints.flushInterval"]),
-        bad_profile(&[GATE, "checkpoints: {file: {root: ''}}"], usage, &["spec.checkpoints.file.root: is empty"]),
-        bad_profile(&[GATE, "checkpoints: {postgres: {}}"], usage, &["spec.checkpoints.postgres: unknown field"]),
-        bad_profile(&[GATE, "clock: {lead: 2m}"], usage, &["spec.clock.lead: found 2m, expected at most 1m"]),
-        bad_profile(&[GATE, "defaults: {speedup: .nan}"], usage, &["spec.defaults.speedup"]),
-        bad_profile(&[GATE, "defaults: {catchUpEps: 0}"], usage, &["spec.defaults.catchUpEps: found 0"]),
-        bad_profile(&[GATE, "defaults: {maxLag: 0s}"], usage, &["spec.defaults.maxLag"]),
-        bad_profile(&[GATE, "defaults: {maxEventsPerOutput: 0}"], usage, &["spec.defaults.maxEventsPerOutput"]),
-        bad_profile(&[GATE, "runsRoot: ''"], usage, &["p.yaml:8: spec.runsRoot: is empty"]),
-        bad_profile(&[GATE, "world: {mounts: [{from: a}]}"], usage, &["spec.world.mounts[0]", "`to` is missing"]),
-        bad_profile(&[GATE, "world: {mounts: [{from: '', to: b}]}"], usage, &["spec.world.mounts[0].from: is empty"]),
-        bad_profile(&[GATE, "world: {allowedRoots: ['']}"], usage, &["spec.world.allowedRoots[0]: is empty"]),
-        bad_profile(&[GATE, "world: {oracleRoot: ''}"], usage, &["spec.world.oracleRoot: is empty"]),
-        bad_profile(&[GATE, "world: {scenario: a/b}"], usage, &["spec.world.scenario"]),
-        bad_profile(&[GATE, "catalogue: {}"], usage, &["spec.catalogue: found none", "file, builtIn, inline"]),
-        bad_profile(&[GATE, "catalogue: {builtIn: nope.yaml}"], usage, &["spec.catalogue.builtIn: found \"nope.yaml\"", "catalogue.yaml"]),
-        bad_profile(&[GATE, "gateMap: {file: a, inline: b}"], usage, &["spec.gateMap: found file and inline"]),
-        bad_profile(&[GATE, "catalogue: {file: ''}"], usage, &["spec.catalogue.file: is empty"]),
-        bad_profile(&[GATE, "trafficOutputs: {fraud: {}}"], usage, &["spec.trafficOutputs.fraud: found none"]),
-        bad_profile(&[GATE, "trafficOutputs: {fraud: {outputIds: ['a/b']}}"], usage, &["spec.trafficOutputs.fraud.outputIds[0]: found \"a/b\""]),
-        bad_profile(&[GATE, "trafficOutputs: {allowlist: {outputIds: [a]}, fraud: {outputIds: [a]}}"], usage, &["spec.trafficOutputs.allowlist", "either"]),
-        bad_profile(&[GATE, "contextOutputs: {fraud: {builtIn: outputs/none.yaml}}"], usage, &["spec.contextOutputs.fraud.builtIn"]),
-        bad_profile(&[GATE, "contextOutputs: {baseline: {file: $DIR/absent.yaml}}"], usage, &["absent.yaml: cannot be read"]),
-        bad_profile(&[GATE, "status: 1", "runsRoot: x"], usage, &["spec.status: unknown field"]),
+        bad_profile(
+            &[],
+            usage,
+            &["p.yaml:6: spec.gate.url: is missing", "--gate-url"],
+        ),
+        bad_profile(
+            &["gate: {url: ig}"],
+            usage,
+            &["p.yaml:7: spec.gate.url: found \"ig\""],
+        ),
+        bad_profile(
+            &["gate: {url: \"ftp://ig\"}"],
+            usage,
+            &["spec.gate.url", "http:// or https://"],
+        ),
+        bad_profile(
+            &["gate: {url: \"http://ig/?a=b\"}"],
+            usage,
+            &["spec.gate.url", "no query"],
+        ),
+        bad_profile(
+            &["gate: {url: \"http://a:b@ig\"}"],
+            usage,
+            &["spec.gate.url", "spec.gate.auth"],
+        ),
+        bad_profile(
+            &[GATE, "wold: {}"],
+            usage,
+            &["p.yaml:8: spec.wold: unknown field", "world"],
+        ),
+        bad_profile(
+            &[GATE, "require: {manifest: yep}"],
+            usage,
+            &["p.yaml:8: spec.require.manifest", "true"],
+        ),
+        bad_profile(
+            &[GATE, "require: {gates: digest}"],
+            usage,
+            &["p.yaml:8: spec.require.gates", "Existence, Digest"],
+        ),
+        bad_profile(
+            &[GATE, "require:", "  seals: true"],
+            usage,
+            &["p.yaml:9: spec.require.seals: unknown field"],
+        ),
+        bad_profile(
+            &["gate: {url: \"http://ig\", inFlight: 300}"],
+            usage,
+            &["spec.gate.inFlight: found 300"],
+        ),
+        bad_profile(
+            &["gate:", "  url: http://ig", "  timeout: 0s"],
+            usage,
+            &["p.yaml:9: spec.gate.timeout: found 0s"],
+        ),
+        bad_profile(
+            &["gate:", "  url: http://ig", "  timeout: -1s"],
+            usage,
+            &["p.yaml:9: spec.gate.timeout", "\"-1s\" is no duration"],
+        ),
+        bad_profile(
+            &["gate: {url: \"http://ig\", retry: {attempts: 0}}"],
+            usage,
+            &["spec.gate.retry.attempts: found 0"],
+        ),
+        bad_profile(
+            &["gate: {url: \"http://ig\", retry: {base: 0ms}}"],
+            usage,
+            &["spec.gate.retry.base"],
+        ),
+        bad_profile(
+            &["gate: {url: \"http://ig\", retry: {base: 10s}}"],
+            usage,
+            &["spec.gate.retry.max: found 5s, expected at least spec.gate.retry.base, 10s"],
+        ),
+        bad_profile(
+            &["gate: {url: \"http://ig\", unavailableFor: 0s}"],
+            usage,
+            &["spec.gate.unavailableFor"],
+        ),
+        bad_profile(
+            &["gate: {url: \"http://ig\", caFile: ''}"],
+            usage,
+            &["spec.gate.caFile: is empty"],
+        ),
+        bad_profile(
+            &["gate: {url: \"http://ig\", auth: {}}"],
+            usage,
+            &[
+                "spec.gate.auth: found none",
+                "apiKey, serviceToken, signedToken",
+            ],
+        ),
+        bad_profile(
+            &["gate: {url: \"http://ig\", auth: {apiKey: {file: a, env: B}}}"],
+            usage,
+            &["spec.gate.auth.apiKey: found file and env"],
+        ),
+        bad_profile(
+            &["gate: {url: \"http://ig\", auth: {apiKey: {env: A}, serviceToken: {env: B}}}"],
+            usage,
+            &["spec.gate.auth: found apiKey and serviceToken"],
+        ),
+        bad_profile(
+            &["gate: {url: \"http://ig\", auth: {apiKey: secret}}"],
+            usage,
+            &["spec.gate.auth.apiKey"],
+        ),
+        bad_profile(
+            &["gate: {url: \"http://ig\", auth: {signedToken: {principal: '', secret: {env: A}}}}"],
+            usage,
+            &["spec.gate.auth.signedToken.principal: is empty"],
+        ),
+        bad_profile(
+            &["gate: {url: \"http://ig\", auth: {signedToken: {principal: p}}}"],
+            usage,
+            &["spec.gate.auth.signedToken", "`secret` is missing"],
+        ),
+        bad_profile(
+            &["gate: {url: \"http://ig\", auth: {apiKey: {env: A=b}}}"],
+            usage,
+            &["spec.gate.auth.apiKey.env"],
+        ),
+        bad_profile(
+            &["gate: {url: \"http://ig\", quarantine: {policy: Stop}}"],
+            usage,
+            &["spec.gate.quarantine.policy", "maxCount, maxShare"],
+        ),
+        bad_profile(
+            &["gate: {url: \"http://ig\", quarantine: {maxCount: 3}}"],
+            usage,
+            &["spec.gate.quarantine.maxCount", "Stop"],
+        ),
+        bad_profile(
+            &["gate: {url: \"http://ig\", quarantine: {policy: Stop, maxShare: 1.5}}"],
+            usage,
+            &["spec.gate.quarantine.maxShare: found 1.5, expected 0 to 1"],
+        ),
+        bad_profile(
+            &["gate: {url: \"http://ig\", quarantine: {policy: Stop, maxShare: 0.5, window: 0}}"],
+            usage,
+            &["spec.gate.quarantine.window: found 0"],
+        ),
+        bad_profile(
+            &[GATE, "checkpoints: {flushEvery: 0}"],
+            usage,
+            &["p.yaml:8: spec.checkpoints.flushEvery: found 0"],
+        ),
+        bad_profile(
+            &[GATE, "checkpoints: {flushInterval: 0s}"],
+            usage,
+            &["spec.checkpoints.flushInterval"],
+        ),
+        bad_profile(
+            &[GATE, "checkpoints: {file: {root: ''}}"],
+            usage,
+            &["spec.checkpoints.file.root: is empty"],
+        ),
+        bad_profile(
+            &[GATE, "checkpoints: {postgres: {}}"],
+            usage,
+            &["spec.checkpoints.postgres: unknown field"],
+        ),
+        bad_profile(
+            &[GATE, "clock: {lead: 2m}"],
+            usage,
+            &["spec.clock.lead: found 2m, expected at most 1m"],
+        ),
+        bad_profile(
+            &[GATE, "defaults: {speedup: .nan}"],
+            usage,
+            &["spec.defaults.speedup"],
+        ),
+        bad_profile(
+            &[GATE, "defaults: {catchUpEps: 0}"],
+            usage,
+            &["spec.defaults.catchUpEps: found 0"],
+        ),
+        bad_profile(
+            &[GATE, "defaults: {maxLag: 0s}"],
+            usage,
+            &["spec.defaults.maxLag"],
+        ),
+        bad_profile(
+            &[GATE, "defaults: {maxEventsPerOutput: 0}"],
+            usage,
+            &["spec.defaults.maxEventsPerOutput"],
+        ),
+        bad_profile(
+            &[GATE, "runsRoot: ''"],
+            usage,
+            &["p.yaml:8: spec.runsRoot: is empty"],
+        ),
+        bad_profile(
+            &[GATE, "world: {mounts: [{from: a}]}"],
+            usage,
+            &["spec.world.mounts[0]", "`to` is missing"],
+        ),
+        bad_profile(
+            &[GATE, "world: {mounts: [{from: '', to: b}]}"],
+            usage,
+            &["spec.world.mounts[0].from: is empty"],
+        ),
+        bad_profile(
+            &[GATE, "world: {allowedRoots: ['']}"],
+            usage,
+            &["spec.world.allowedRoots[0]: is empty"],
+        ),
+        bad_profile(
+            &[GATE, "world: {oracleRoot: ''}"],
+            usage,
+            &["spec.world.oracleRoot: is empty"],
+        ),
+        bad_profile(
+            &[GATE, "world: {scenario: a/b}"],
+            usage,
+            &["spec.world.scenario"],
+        ),
+        bad_profile(
+            &[GATE, "catalogue: {}"],
+            usage,
+            &["spec.catalogue: found none", "file, builtIn, inline"],
+        ),
+        bad_profile(
+            &[GATE, "catalogue: {builtIn: nope.yaml}"],
+            usage,
+            &[
+                "spec.catalogue.builtIn: found \"nope.yaml\"",
+                "catalogue.yaml",
+            ],
+        ),
+        bad_profile(
+            &[GATE, "gateMap: {file: a, inline: b}"],
+            usage,
+            &["spec.gateMap: found file and inline"],
+        ),
+        bad_profile(
+            &[GATE, "catalogue: {file: ''}"],
+            usage,
+            &["spec.catalogue.file: is empty"],
+        ),
+        bad_profile(
+            &[GATE, "trafficOutputs: {fraud: {}}"],
+            usage,
+            &["spec.trafficOutputs.fraud: found none"],
+        ),
+        bad_profile(
+            &[GATE, "trafficOutputs: {fraud: {outputIds: ['a/b']}}"],
+            usage,
+            &["spec.trafficOutputs.fraud.outputIds[0]: found \"a/b\""],
+        ),
+        bad_profile(
+            &[
+                GATE,
+                "trafficOutputs: {allowlist: {outputIds: [a]}, fraud: {outputIds: [a]}}",
+            ],
+            usage,
+            &["spec.trafficOutputs.allowlist", "either"],
+        ),
+        bad_profile(
+            &[
+                GATE,
+                "contextOutputs: {fraud: {builtIn: outputs/none.yaml}}",
+            ],
+            usage,
+            &["spec.contextOutputs.fraud.builtIn"],
+        ),
+        bad_profile(
+            &[GATE, "contextOutputs: {baseline: {file: $DIR/absent.yaml}}"],
+            usage,
+            &["absent.yaml: cannot be read"],
+        ),
+        bad_profile(
+            &[GATE, "status: 1", "runsRoot: x"],
+            usage,
+            &["spec.status: unknown field"],
+        ),
         // The producer.
         Case {
             files: vec![
                 ("s.yaml", stream(&[])),
-                ("p.yaml", profile(&[GATE]).replace("{id: p}", "{id: p, allowlist: {file: $DIR/absent.txt}}")),
+                (
+                    "p.yaml",
+                    profile(&[GATE])
+                        .replace("{id: p}", "{id: p, allowlist: {file: $DIR/absent.txt}}"),
+                ),
             ],
             args: vec![],
             code: "PRODUCER_ALLOWLIST_MISSING",
@@ -296,7 +787,10 @@ fn broken() -> Vec<Case> {
         Case {
             files: vec![
                 ("s.yaml", stream(&[])),
-                ("p.yaml", profile(&[GATE]).replace("{id: p}", "{id: \"a\\tb\"}")),
+                (
+                    "p.yaml",
+                    profile(&[GATE]).replace("{id: p}", "{id: \"a\\tb\"}"),
+                ),
             ],
             args: vec![],
             code: usage,
@@ -306,7 +800,10 @@ fn broken() -> Vec<Case> {
         bad_list("", &["_list.yaml: holds 0 documents"]),
         bad_list("a", &["_list.yaml:1: expected a list of output ids"]),
         bad_list("version: 1\n", &["_list.yaml:1", "`output_ids` is missing"]),
-        bad_list("version: 1\noutputs: [a]\n", &["_list.yaml:2: outputs: unknown field"]),
+        bad_list(
+            "version: 1\noutputs: [a]\n",
+            &["_list.yaml:2: outputs: unknown field"],
+        ),
         bad_list("version: 1\noutput_ids: a\n", &["_list.yaml:2: output_ids"]),
         bad_list("- a\n- [b]\n", &["_list.yaml:2: [1]"]),
         bad_list("- a\n- 'b c'\n", &["_list.yaml:2: [1]: found \"b c\""]),
@@ -314,39 +811,136 @@ fn broken() -> Vec<Case> {
         // Rate plan files.
         bad_rate_plan("", &["_rate.yaml: holds 0 documents"]),
         bad_rate_plan("rate: 5", &["_rate.yaml:1"]),
-        bad_rate_plan("- {start_offset_seconds: 0, burst_seconds: 1}", &["_rate.yaml:1: [0]", "`target_eps` is missing"]),
-        bad_rate_plan("- start_offset_seconds: 0\n  target_eps: -5\n  burst_seconds: 1\n", &["_rate.yaml:2: [0].target_eps: found -5"]),
-        bad_rate_plan("- {start_offset_seconds: -1, target_eps: 5, burst_seconds: 1}", &["[0].start_offset_seconds: found -1"]),
-        bad_rate_plan("- {start_offset_seconds: 0, target_eps: 5, burst_seconds: -1}", &["[0].burst_seconds: found -1"]),
-        bad_rate_plan("- {start_offset_seconds: 0, target_eps: 5, burst_seconds: 1, initial_tokens: -1}", &["[0].initial_tokens: found -1"]),
-        bad_rate_plan("- {start_offset_seconds: 0, target_eps: .inf, burst_seconds: 1}", &["target_eps"]),
+        bad_rate_plan(
+            "- {start_offset_seconds: 0, burst_seconds: 1}",
+            &["_rate.yaml:1: [0]", "`target_eps` is missing"],
+        ),
+        bad_rate_plan(
+            "- start_offset_seconds: 0\n  target_eps: -5\n  burst_seconds: 1\n",
+            &["_rate.yaml:2: [0].target_eps: found -5"],
+        ),
+        bad_rate_plan(
+            "- {start_offset_seconds: -1, target_eps: 5, burst_seconds: 1}",
+            &["[0].start_offset_seconds: found -1"],
+        ),
+        bad_rate_plan(
+            "- {start_offset_seconds: 0, target_eps: 5, burst_seconds: -1}",
+            &["[0].burst_seconds: found -1"],
+        ),
+        bad_rate_plan(
+            "- {start_offset_seconds: 0, target_eps: 5, burst_seconds: 1, initial_tokens: -1}",
+            &["[0].initial_tokens: found -1"],
+        ),
+        bad_rate_plan(
+            "- {start_offset_seconds: 0, target_eps: .inf, burst_seconds: 1}",
+            &["target_eps"],
+        ),
         // Flags.
-        bad_args(&["--rate-plan", "$DIR/absent"], usage, &["absent: cannot be read"]),
-        bad_args(&["-f", "$DIR/absent.yaml"], usage, &["absent.yaml: cannot be read"]),
-        bad_args(&["--profile", "$DIR/absent.yaml"], usage, &["absent.yaml: cannot be read"]),
-        bad_args(&["--profile", "nope"], usage, &["--profile: found no StreamProfile \"nope\"", "mine, local, local_parity, dev, prod"]),
-        bad_args(&["--profile", "$DIR/s.yaml"], usage, &["--profile", "holds 0 StreamProfiles"]),
+        bad_args(
+            &["--rate-plan", "$DIR/absent"],
+            usage,
+            &["absent: cannot be read"],
+        ),
+        bad_args(
+            &["-f", "$DIR/absent.yaml"],
+            usage,
+            &["absent.yaml: cannot be read"],
+        ),
+        bad_args(
+            &["--profile", "$DIR/absent.yaml"],
+            usage,
+            &["absent.yaml: cannot be read"],
+        ),
+        bad_args(
+            &["--profile", "nope"],
+            usage,
+            &[
+                "--profile: found no StreamProfile \"nope\"",
+                "mine, local, local_parity, dev, prod",
+            ],
+        ),
+        bad_args(
+            &["--profile", "$DIR/s.yaml"],
+            usage,
+            &["--profile", "holds 0 StreamProfiles"],
+        ),
         bad_args(&["--speedup", "fast"], usage, &["--speedup"]),
         bad_args(&["--speedup", "NaN"], usage, &["--speedup: found NaN"]),
         bad_args(&["--speedup", "inf"], usage, &["--speedup: found inf"]),
-        bad_args(&["--in-flight", "0"], usage, &["--in-flight: found 0, expected 1 to 256"]),
+        bad_args(
+            &["--in-flight", "0"],
+            usage,
+            &["--in-flight: found 0, expected 1 to 256"],
+        ),
         bad_args(&["--in-flight", "many"], usage, &["--in-flight"]),
         bad_args(&["--lanes", "0"], lane, &["count: found 0"]),
         bad_args(&["--lanes", "65"], lane, &["count: found 65"]),
-        bad_args(&["--lanes", "3", "--lane", "3"], lane, &["only: found 3, expected a lane from 0 to 2"]),
+        bad_args(
+            &["--lanes", "3", "--lane", "3"],
+            lane,
+            &["only: found 3, expected a lane from 0 to 2"],
+        ),
         bad_args(&["--lane", "1"], lane, &["only: found 1"]),
-        bad_args(&["--traffic-mode", "both"], usage, &["--traffic-mode", "fraud, baseline"]),
-        bad_args(&["--overload", "wait"], usage, &["--overload", "hold, catch-up, fail"]),
-        bad_args(&["--on-output-failure", "stop"], usage, &["--on-output-failure", "stop-all, continue"]),
+        bad_args(
+            &["--traffic-mode", "both"],
+            usage,
+            &["--traffic-mode", "fraud, baseline"],
+        ),
+        bad_args(
+            &["--overload", "wait"],
+            usage,
+            &["--overload", "hold, catch-up, fail"],
+        ),
+        bad_args(
+            &["--on-output-failure", "stop"],
+            usage,
+            &["--on-output-failure", "stop-all, continue"],
+        ),
         bad_args(&["--max-lag", "5"], usage, &["--max-lag", "is no duration"]),
         bad_args(&["--max-lag", "0s"], usage, &["--max-lag: found 0s"]),
-        bad_args(&["--start-from", "now"], usage, &["--start-from", "RFC 3339"]),
-        bad_args(&["--start-from", "2026-01-02T00:00:00Z", "--until", "2026-01-01T00:00:00Z"], usage, &["--until: found 2026-01-01"]),
-        bad_args(&["--max-events-per-output", "0"], usage, &["--max-events-per-output: found 0"]),
-        bad_args(&["--platform-run-id", "run1"], usage, &["--platform-run-id: found \"run1\"", "platform_YYYYMMDDTHHMMSSZ"]),
-        bad_args(&["--scenario-run-id", "x"], usage, &["--scenario-run-id: found \"x\""]),
-        bad_args(&["--gate-url", "localhost:8080"], usage, &["--gate-url: found \"localhost:8080\""]),
-        bad_args(&["--gate-url", "http://u:hunter2@ig"], usage, &["--gate-url: found a user or a password"]),
+        bad_args(
+            &["--start-from", "now"],
+            usage,
+            &["--start-from", "RFC 3339"],
+        ),
+        bad_args(
+            &[
+                "--start-from",
+                "2026-01-02T00:00:00Z",
+                "--until",
+                "2026-01-01T00:00:00Z",
+            ],
+            usage,
+            &["--until: found 2026-01-01"],
+        ),
+        bad_args(
+            &["--max-events-per-output", "0"],
+            usage,
+            &["--max-events-per-output: found 0"],
+        ),
+        bad_args(
+            &["--platform-run-id", "run1"],
+            usage,
+            &[
+                "--platform-run-id: found \"run1\"",
+                "platform_YYYYMMDDTHHMMSSZ",
+            ],
+        ),
+        bad_args(
+            &["--scenario-run-id", "x"],
+            usage,
+            &["--scenario-run-id: found \"x\""],
+        ),
+        bad_args(
+            &["--gate-url", "localhost:8080"],
+            usage,
+            &["--gate-url: found \"localhost:8080\""],
+        ),
+        bad_args(
+            &["--gate-url", "http://u:hunter2@ig"],
+            usage,
+            &["--gate-url: found a user or a password"],
+        ),
         bad_args(&["--attempt", "a|b"], usage, &["--attempt"]),
         bad_args(&["--scenario", ""], usage, &["--scenario: found \"\""]),
         bad_args(&["--output", "a b"], usage, &["--output: found \"a b\""]),
@@ -357,7 +951,10 @@ fn broken() -> Vec<Case> {
             files: vec![],
             args: vec!["--engine-run-root", "w"],
             code: usage,
-            parts: vec!["--profile: no profile is named", "local, local_parity, dev, prod"],
+            parts: vec![
+                "--profile: no profile is named",
+                "local, local_parity, dev, prod",
+            ],
         },
         Case {
             files: vec![],
@@ -373,7 +970,14 @@ fn broken() -> Vec<Case> {
         },
         Case {
             files: vec![],
-            args: vec!["--profile", "local", "--engine-run-root", "w", "--platform-run-id", ""],
+            args: vec![
+                "--profile",
+                "local",
+                "--engine-run-root",
+                "w",
+                "--platform-run-id",
+                "",
+            ],
             code: "PLATFORM_RUN_ID_MISSING",
             parts: vec![],
         },
@@ -389,7 +993,10 @@ fn broken() -> Vec<Case> {
     ];
     let outright = profile(&[GATE, "trafficOutputs: {allowlist: {outputIds: [a, b]}}"]);
     cases.push(Case {
-        files: vec![("s.yaml", stream(&["trafficMode: baseline"])), ("p.yaml", outright.clone())],
+        files: vec![
+            ("s.yaml", stream(&["trafficMode: baseline"])),
+            ("p.yaml", outright.clone()),
+        ],
         args: vec![],
         code: usage,
         parts: vec!["s.yaml:9: spec.trafficMode", "outright"],
@@ -408,14 +1015,25 @@ fn broken_input_is_refused_by_place_and_cause() {
     let cases = broken();
     assert!(cases.len() >= 120, "only {} cases", cases.len());
     let mut wrong = Vec::new();
+    let show = std::env::var_os("SHOW_MESSAGES").is_some();
     for (index, case) in cases.iter().enumerate() {
         let input = format!("case {index}: {:?} {:?}", case.args, case.files.first());
         match run(case) {
             Ok(_) => wrong.push(format!("{input}\n   is accepted")),
             Err((code, text)) => {
-                let missing: Vec<_> = case.parts.iter().filter(|part| !text.contains(**part)).collect();
+                if show {
+                    println!("{code} {text}");
+                }
+                let missing: Vec<_> = case
+                    .parts
+                    .iter()
+                    .filter(|part| !text.contains(**part))
+                    .collect();
                 if code != case.code || !missing.is_empty() {
-                    wrong.push(format!("{input}\n   {code} {text}\n   without {missing:?}, wanted {}", case.code));
+                    wrong.push(format!(
+                        "{input}\n   {code} {text}\n   without {missing:?}, wanted {}",
+                        case.code
+                    ));
                 }
             }
         }
@@ -425,7 +1043,12 @@ fn broken_input_is_refused_by_place_and_cause() {
 
 /// The plan of flags alone.
 fn plain(args: &[&str]) -> StreamPlan {
-    let mut all = vec!["--engine-run-root", "w", "--platform-run-id", "platform_20260101T000000Z"];
+    let mut all = vec![
+        "--engine-run-root",
+        "w",
+        "--platform-run-id",
+        "platform_20260101T000000Z",
+    ];
     all.extend(args);
     plan(&parse(&all).unwrap()).unwrap()
 }
@@ -443,7 +1066,13 @@ fn flags_alone_make_a_plan_with_the_defaults_of_the_design() {
     assert!(plan.world.allowed_roots.is_empty());
     assert_eq!(plan.identity.scenario_run_id, None);
     assert_eq!(plan.identity.attempt, "");
-    assert_eq!(plan.identity.lanes, Lanes { count: 1, only: None });
+    assert_eq!(
+        plan.identity.lanes,
+        Lanes {
+            count: 1,
+            only: None
+        }
+    );
     assert_eq!(plan.pace.speedup, 1.0);
     assert_eq!(plan.pace.lead, Duration::from_secs(1));
     assert_eq!(plan.pace.overload, Overload::Hold);
@@ -474,15 +1103,28 @@ fn flags_alone_make_a_plan_with_the_defaults_of_the_design() {
         }
     );
     assert_eq!(plan.world.selection.mode, Some(TrafficMode::Fraud));
-    assert_eq!(plan.world.selection.traffic, ["s3_event_stream_with_fraud_6B"]);
+    assert_eq!(
+        plan.world.selection.traffic,
+        ["s3_event_stream_with_fraud_6B"]
+    );
     assert_eq!(
         plan.world.selection.context_baseline,
-        ["arrival_events_5B", "s1_arrival_entities_6B", "s2_flow_anchor_baseline_6B"]
+        [
+            "arrival_events_5B",
+            "s1_arrival_entities_6B",
+            "s2_flow_anchor_baseline_6B"
+        ]
     );
     assert_eq!(plan.world.producer_id, "svc:world_stream_producer");
     let allowlist = plan.world.producer_allowlist.unwrap();
     assert_eq!(allowlist.name, "built-in:producer_allowlist.txt");
-    assert!(allowlist.text.unwrap().lines().any(|line| line == "svc:world_stream_producer"));
+    assert!(
+        allowlist
+            .text
+            .unwrap()
+            .lines()
+            .any(|line| line == "svc:world_stream_producer")
+    );
 }
 
 #[test]
@@ -494,15 +1136,26 @@ fn profiles_differ_as_they_should() {
         assert_eq!(plan.profile, name.replace('_', "-"));
         assert_eq!(plan.world.require_manifest, strict, "{name}");
         assert_eq!(plan.world.require_seal, strict, "{name}");
-        let gates = if strict { GateCheck::Digest } else { GateCheck::Existence };
+        let gates = if strict {
+            GateCheck::Digest
+        } else {
+            GateCheck::Existence
+        };
         assert_eq!(plan.world.gate_check, gates, "{name}");
         assert_eq!(plan.gate.retry.unavailable_for.is_some(), strict, "{name}");
-        assert_eq!(plan.world.catalogue.name, "built-in:catalogue.yaml", "{name}");
+        assert_eq!(
+            plan.world.catalogue.name, "built-in:catalogue.yaml",
+            "{name}"
+        );
         assert_eq!(plan.world.gate_map.name, "built-in:gate_map.yaml", "{name}");
         assert!(plan.gate.url.ends_with("/v1/ingest/push"), "{name}");
         let stops = plan.gate.quarantine.policy == OnQuarantine::Stop;
         assert_eq!(stops, *name == "prod", "{name}");
-        assert_eq!(plan.gate.url.starts_with("https://"), *name == "prod", "{name}");
+        assert_eq!(
+            plan.gate.url.starts_with("https://"),
+            *name == "prod",
+            "{name}"
+        );
     }
     // A profile that says nothing of them checks what prod checks.
     let spec = worldstream_crds::StreamProfileSpec::default();
@@ -556,11 +1209,26 @@ fn every_field_of_a_stream_reaches_the_plan() {
     let plan = plan(&flags).unwrap();
     assert_eq!(plan.world.scenario.as_deref(), Some("baseline_v1"));
     assert_eq!(plan.world.selection.mode, Some(TrafficMode::Baseline));
-    assert_eq!(plan.world.selection.traffic, ["s2_event_stream_baseline_6B"]);
-    assert_eq!(plan.world.selection.outputs, ["s2_event_stream_baseline_6B"]);
-    assert_eq!(plan.identity.scenario_run_id.as_deref(), Some("0123456789abcdef0123456789abcdef"));
+    assert_eq!(
+        plan.world.selection.traffic,
+        ["s2_event_stream_baseline_6B"]
+    );
+    assert_eq!(
+        plan.world.selection.outputs,
+        ["s2_event_stream_baseline_6B"]
+    );
+    assert_eq!(
+        plan.identity.scenario_run_id.as_deref(),
+        Some("0123456789abcdef0123456789abcdef")
+    );
     assert_eq!(plan.identity.attempt, "2");
-    assert_eq!(plan.identity.lanes, Lanes { count: 2, only: None });
+    assert_eq!(
+        plan.identity.lanes,
+        Lanes {
+            count: 2,
+            only: None
+        }
+    );
     assert_eq!(plan.pace.speedup, 600.0);
     assert_eq!(plan.pace.overload, Overload::CatchUp);
     assert_eq!(plan.pace.max_lag, Duration::from_secs(10));
@@ -585,13 +1253,19 @@ fn a_profile_of_ones_own_reaches_the_plan() {
     let plan = plan(&flags).unwrap();
     assert_eq!(plan.profile, "both-modes");
     assert_eq!(plan.world.oracle_root.as_deref(), Some("/data/worlds"));
-    assert_eq!(plan.world.allowed_roots, ["/data/worlds", "s3://oracle-store/runs"]);
+    assert_eq!(
+        plan.world.allowed_roots,
+        ["/data/worlds", "s3://oracle-store/runs"]
+    );
     assert_eq!(plan.world.mounts.len(), 1);
     assert_eq!(plan.world.mounts[0].to, "/mnt/worlds");
     assert_eq!(plan.world.selection.mode, None);
     assert_eq!(
         plan.world.selection.traffic,
-        ["s3_event_stream_with_fraud_6B", "s2_event_stream_baseline_6B"]
+        [
+            "s3_event_stream_with_fraud_6B",
+            "s2_event_stream_baseline_6B"
+        ]
     );
     assert_eq!(
         plan.gate.auth,
@@ -600,7 +1274,10 @@ fn a_profile_of_ones_own_reaches_the_plan() {
             secret: SecretSource::File("/run/secrets/ig-token-key".into()),
         }
     );
-    assert_eq!(plan.gate.ca_file.as_deref(), Some(Path::new("/etc/ssl/ig-ca.pem")));
+    assert_eq!(
+        plan.gate.ca_file.as_deref(),
+        Some(Path::new("/etc/ssl/ig-ca.pem"))
+    );
     assert_eq!(plan.gate.retry.attempts, 8);
     assert_eq!(plan.gate.quarantine.max_count, Some(100));
     assert_eq!(plan.checkpoint.flush_every, 1000);
@@ -621,7 +1298,12 @@ fn flags_win_over_the_stream_and_the_stream_over_the_profile() {
         files: vec![
             (
                 "s.yaml",
-                stream(&["speedup: 20", "inFlight: 3", "lanes: {count: 4, only: 2}", "outputs: [a]"]),
+                stream(&[
+                    "speedup: 20",
+                    "inFlight: 3",
+                    "lanes: {count: 4, only: 2}",
+                    "outputs: [a]",
+                ]),
             ),
             (
                 "p.yaml",
@@ -641,7 +1323,13 @@ fn flags_win_over_the_stream_and_the_stream_over_the_profile() {
     let plan = run(&case(&[])).unwrap();
     assert_eq!(plan.pace.speedup, 20.0);
     assert_eq!(plan.gate.in_flight, 3);
-    assert_eq!(plan.identity.lanes, Lanes { count: 4, only: Some(2) });
+    assert_eq!(
+        plan.identity.lanes,
+        Lanes {
+            count: 4,
+            only: Some(2)
+        }
+    );
     assert_eq!(plan.pace.overload, Overload::Fail);
     assert_eq!(plan.pace.max_lag, Duration::from_secs(1));
     assert_eq!(plan.range.max_events_per_output, Some(9));
@@ -649,25 +1337,73 @@ fn flags_win_over_the_stream_and_the_stream_over_the_profile() {
     assert_eq!(plan.world.allowed_roots, ["/worlds"]);
     assert_eq!(plan.world.selection.outputs, ["a"]);
     assert_eq!(plan.gate.url, "http://profile/v1/ingest/push");
-    assert_eq!(plan.run_dir, Path::new("elsewhere/platform_20260101T000000Z"));
-    assert_eq!(plan.checkpoint.store, CheckpointStorePlan::File { root: "cursors".into() });
+    assert_eq!(
+        plan.run_dir,
+        Path::new("elsewhere/platform_20260101T000000Z")
+    );
+    assert_eq!(
+        plan.checkpoint.store,
+        CheckpointStorePlan::File {
+            root: "cursors".into()
+        }
+    );
 
     let plan = run(&case(&[
-        "--speedup", "-1", "--in-flight", "256", "--lanes", "8", "--output", "b", "--output", "c",
-        "--gate-url", "http://flag/v1/ingest/push", "--checkpoint-root", "there", "--overload",
-        "catch-up", "--max-lag", "1m30s", "--scenario", "asked", "--on-output-failure", "continue",
-        "--max-events-per-output", "7", "--attempt", "again", "--engine-run-root",
-        "s3://b/w/", "--traffic-mode", "baseline", "--scenario-run-id",
-        "abababababababababababababababab", "--platform-run-id", "platform_20270101T000000Z",
-        "--until", "2026-01-01T00:00:00+01:00",
+        "--speedup",
+        "-1",
+        "--in-flight",
+        "256",
+        "--lanes",
+        "8",
+        "--output",
+        "b",
+        "--output",
+        "c",
+        "--gate-url",
+        "http://flag/v1/ingest/push",
+        "--checkpoint-root",
+        "there",
+        "--overload",
+        "catch-up",
+        "--max-lag",
+        "1m30s",
+        "--scenario",
+        "asked",
+        "--on-output-failure",
+        "continue",
+        "--max-events-per-output",
+        "7",
+        "--attempt",
+        "again",
+        "--engine-run-root",
+        "s3://b/w/",
+        "--traffic-mode",
+        "baseline",
+        "--scenario-run-id",
+        "abababababababababababababababab",
+        "--platform-run-id",
+        "platform_20270101T000000Z",
+        "--until",
+        "2026-01-01T00:00:00+01:00",
     ]))
     .unwrap();
     assert_eq!(plan.pace.speedup, 0.0);
     assert_eq!(plan.gate.in_flight, 256);
-    assert_eq!(plan.identity.lanes, Lanes { count: 8, only: None });
+    assert_eq!(
+        plan.identity.lanes,
+        Lanes {
+            count: 8,
+            only: None
+        }
+    );
     assert_eq!(plan.world.selection.outputs, ["b", "c"]);
     assert_eq!(plan.gate.url, "http://flag/v1/ingest/push");
-    assert_eq!(plan.checkpoint.store, CheckpointStorePlan::File { root: "there".into() });
+    assert_eq!(
+        plan.checkpoint.store,
+        CheckpointStorePlan::File {
+            root: "there".into()
+        }
+    );
     assert_eq!(plan.pace.overload, Overload::CatchUp);
     assert_eq!(plan.pace.max_lag, Duration::from_secs(90));
     assert_eq!(plan.pace.on_output_failure, OnOutputFailure::Continue);
@@ -676,10 +1412,19 @@ fn flags_win_over_the_stream_and_the_stream_over_the_profile() {
     assert_eq!(plan.identity.attempt, "again");
     assert_eq!(plan.world.engine_run_root, "s3://b/w/");
     assert_eq!(plan.world.selection.mode, Some(TrafficMode::Baseline));
-    assert_eq!(plan.world.selection.traffic, ["s2_event_stream_baseline_6B"]);
+    assert_eq!(
+        plan.world.selection.traffic,
+        ["s2_event_stream_baseline_6B"]
+    );
     assert_eq!(plan.identity.platform_run_id, "platform_20270101T000000Z");
-    assert_eq!(plan.run_dir, Path::new("elsewhere/platform_20270101T000000Z"));
-    assert_eq!(plan.range.until, EventTime::parse_rfc3339("2025-12-31T23:00:00Z").ok());
+    assert_eq!(
+        plan.run_dir,
+        Path::new("elsewhere/platform_20270101T000000Z")
+    );
+    assert_eq!(
+        plan.range.until,
+        EventTime::parse_rfc3339("2025-12-31T23:00:00Z").ok()
+    );
 }
 
 #[test]
@@ -694,7 +1439,11 @@ fn a_profile_is_found_by_file_by_name_in_the_files_and_built_in() {
     let named = |name: &str| stream(&[]).replace("profile: mine", &format!("profile: {name}"));
     let none = stream(&[]).replace("  profile: mine\n", "");
     // Documents come before what is built in.
-    let plan = run(&case(vec![("s.yaml", named("local")), ("p.yaml", own_local.clone())], &[])).unwrap();
+    let plan = run(&case(
+        vec![("s.yaml", named("local")), ("p.yaml", own_local.clone())],
+        &[],
+    ))
+    .unwrap();
     assert_eq!(plan.gate.url, "http://own/v1/ingest/push");
     let plan = run(&case(vec![("s.yaml", named("local"))], &[])).unwrap();
     assert_eq!(plan.gate.url, "http://127.0.0.1:8081/v1/ingest/push");
@@ -702,7 +1451,11 @@ fn a_profile_is_found_by_file_by_name_in_the_files_and_built_in() {
     let files = vec![("s.yaml", named("dev")), ("_p.yaml", own_local.clone())];
     let plan = run(&case(files, &["--profile", "$DIR/_p.yaml"])).unwrap();
     assert_eq!(plan.gate.url, "http://own/v1/ingest/push");
-    let plan = run(&case(vec![("s.yaml", named("dev"))], &["--profile", "prod"])).unwrap();
+    let plan = run(&case(
+        vec![("s.yaml", named("dev"))],
+        &["--profile", "prod"],
+    ))
+    .unwrap();
     assert_eq!(plan.profile, "prod");
     // The only one in the files needs no name.
     let plan = run(&case(vec![("s.yaml", none), ("p.yaml", own_local)], &[])).unwrap();
@@ -725,12 +1478,22 @@ fn files_that_a_profile_names_are_read_and_kept_with_their_names() {
     assert!(plan.world.catalogue.name.ends_with("/_catalogue.yaml"));
     assert_eq!(plan.world.catalogue.text.as_deref(), Ok("outputs: []\n"));
     assert_eq!(plan.world.gate_map.text.as_deref(), Ok("gates: []"));
-    assert!(plan.world.gate_map.name.ends_with("p.yaml: spec.gateMap.inline"));
+    assert!(
+        plan.world
+            .gate_map
+            .name
+            .ends_with("p.yaml: spec.gateMap.inline")
+    );
     assert_eq!(plan.world.selection.traffic, ["x", "y"]);
     assert!(plan.world.selection.context_fraud.is_empty());
 
     // A catalogue that is not there is the world's to refuse, with its own code.
-    let plan = run(&bad_profile(&[GATE, "catalogue: {file: $DIR/absent.yaml}"], "", &[])).unwrap();
+    let plan = run(&bad_profile(
+        &[GATE, "catalogue: {file: $DIR/absent.yaml}"],
+        "",
+        &[],
+    ))
+    .unwrap();
     assert!(plan.world.catalogue.text.is_err());
 }
 
@@ -741,7 +1504,10 @@ fn documents_of_a_cluster_are_taken_as_they_are() {
         "  name: a\n  namespace: n\n  uid: u\n  resourceVersion: \"1\"\n  generation: 1\n  creationTimestamp: 2026-01-01T00:00:00Z\n  managedFields: [{manager: kubectl}]\n",
     ) + "status: {phase: Running}\n";
     let mut documents = Documents::default();
-    assert_eq!(documents.add("s.yaml", &format!("%YAML 1.2\n---\n{text}...\n")), Ok(1));
+    assert_eq!(
+        documents.add("s.yaml", &format!("%YAML 1.2\n---\n{text}...\n")),
+        Ok(1)
+    );
     assert_eq!(documents.stream.unwrap().name, "a");
 }
 
@@ -757,14 +1523,20 @@ fn the_built_in_catalogue_and_gate_map_fit_the_golden_worlds() {
     for world in ["world-a", "world-b"] {
         let text = std::fs::read_to_string(golden.join(world).join("run_receipt.json")).unwrap();
         let receipt: serde_json::Value = serde_json::from_str(&text).unwrap();
-        let scenario = if world == "world-b" { "stress_v3" } else { "baseline_v1" };
+        let scenario = if world == "world-b" {
+            "stress_v3"
+        } else {
+            "baseline_v1"
+        };
         let filled = |template: &serde_json::Value| {
             let mut text = template.as_str().unwrap().trim().to_owned();
             for field in ["seed", "manifest_fingerprint", "parameter_hash"] {
                 let value = receipt[field].to_string();
                 text = text.replace(&format!("{{{field}}}"), value.trim_matches('"'));
             }
-            golden.join(world).join(text.replace("{scenario_id}", scenario))
+            golden
+                .join(world)
+                .join(text.replace("{scenario_id}", scenario))
         };
         for output in outputs {
             let parts = filled(&output["path_template"]);
@@ -775,7 +1547,8 @@ fn the_built_in_catalogue_and_gate_map_fit_the_golden_worlds() {
             for gate in output["read_requires_gates"].as_array().unwrap() {
                 let gates = gate_map["gates"].as_array().unwrap();
                 let gate = gates.iter().find(|it| it["gate_id"] == *gate).unwrap();
-                let flag = std::fs::read_to_string(filled(&gate["passed_flag_path_template"])).unwrap();
+                let flag =
+                    std::fs::read_to_string(filled(&gate["passed_flag_path_template"])).unwrap();
                 let method = &gate["verification_method"];
                 let (field, digest) = flag.trim().split_once(" = ").unwrap();
                 assert_eq!(method["digest_field"], field, "{world}");
@@ -798,7 +1571,11 @@ fn the_built_in_catalogue_and_gate_map_fit_the_golden_worlds() {
                         sha2::Digest::update(&mut hash, std::fs::read(file).unwrap());
                     }
                 }
-                assert_eq!(const_hex::encode(sha2::Digest::finalize(hash)), digest, "{world}");
+                assert_eq!(
+                    const_hex::encode(sha2::Digest::finalize(hash)),
+                    digest,
+                    "{world}"
+                );
             }
         }
     }
@@ -806,7 +1583,10 @@ fn the_built_in_catalogue_and_gate_map_fit_the_golden_worlds() {
     let gates = gate_map["gates"].as_array().unwrap();
     for gate in gates {
         for upstream in gate["upstream_gate_dependencies"].as_array().unwrap() {
-            assert!(gates.iter().any(|it| it["gate_id"] == *upstream), "{upstream}");
+            assert!(
+                gates.iter().any(|it| it["gate_id"] == *upstream),
+                "{upstream}"
+            );
         }
     }
 }
@@ -815,7 +1595,8 @@ fn the_built_in_catalogue_and_gate_map_fit_the_golden_worlds() {
 fn the_schemas_take_what_the_golden_worlds_and_events_hold() {
     let schema = |name: &str| {
         let schema: serde_json::Value =
-            serde_saphyr::from_str(built_in::text(&format!("schemas/{name}.schema.yaml")).unwrap()).unwrap();
+            serde_saphyr::from_str(built_in::text(&format!("schemas/{name}.schema.yaml")).unwrap())
+                .unwrap();
         jsonschema::validator_for(&schema).unwrap()
     };
     let golden = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden"));
@@ -840,13 +1621,20 @@ fn the_schemas_take_what_the_golden_worlds_and_events_hold() {
         }
         let mut more = value.clone();
         more["more"] = 1.into();
-        assert_eq!(schema(name).is_valid(&more), name == "run_receipt", "{file}");
+        assert_eq!(
+            schema(name).is_valid(&more),
+            name == "run_receipt",
+            "{file}"
+        );
     }
     // What the real IG calls an invalid envelope is invalid here, and what it takes is valid.
     let envelope = schema("envelope");
     let mut seen = [0, 0];
     for case in json("ig/cases.json").as_array().unwrap() {
-        let (body, codes) = (&case["request_body"], &case["response"]["receipt"]["reason_codes"]);
+        let (body, codes) = (
+            &case["request_body"],
+            &case["response"]["receipt"]["reason_codes"],
+        );
         let invalid = codes == &serde_json::json!(["ENVELOPE_INVALID"]);
         if invalid || case["response"]["decision"] == "ADMIT" {
             assert_eq!(envelope.is_valid(body), !invalid, "{}", case["case"]);

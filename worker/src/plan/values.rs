@@ -17,7 +17,8 @@ pub const PUSH_PATH: &str = "/v1/ingest/push";
 /// IG's URL, made to end in [`PUSH_PATH`]. A path before it is kept; a query, a fragment and
 /// credentials are refused, and credentials are not repeated in the message.
 pub fn push_url(text: &str) -> Checked<String> {
-    let expected = "expected http:// or https://, a host and no query, such as https://ig.example.net";
+    let expected =
+        "expected http:// or https://, a host and no query, such as https://ig.example.net";
     if text.contains('@') {
         return Err(format!(
             "found a user or a password in the URL, {expected}; credentials belong in spec.gate.auth"
@@ -26,7 +27,7 @@ pub fn push_url(text: &str) -> Checked<String> {
     let wrong = || format!("found {text:?}, {expected}");
     let (scheme, rest) = text.split_once("://").ok_or_else(wrong)?;
     let scheme = scheme.to_ascii_lowercase();
-    if (scheme != "http" && scheme != "https") || rest.contains(['?', '#']) {
+    if (scheme != "http" && scheme != "https") || !rest.is_ascii() || rest.contains(['?', '#']) {
         return Err(wrong());
     }
     let (host, path) = match rest.find('/') {
@@ -234,14 +235,32 @@ mod tests {
     #[test]
     fn what_is_no_url_of_a_gate_is_refused() {
         for given in [
-            "", "ig", "ig:8080", "http://", "http:///v1", "ftp://ig", "http://ig?x=1",
-            "http://ig/#a", "http://ig:", "http://ig:0", "http://ig:99999", "http://i g",
-            "http://ig/ü", "http://:80", " http://ig",
+            "",
+            "ig",
+            "ig:8080",
+            "http://",
+            "http:///v1",
+            "ftp://ig",
+            "http://ig?x=1",
+            "http://ig/#a",
+            "http://ig:",
+            "http://ig:0",
+            "http://ig:99999",
+            "http://i g",
+            "http://ig/ü",
+            "http://:80",
+            " http://ig",
         ] {
             let error = push_url(given).unwrap_err();
-            assert!(error.contains("such as https://ig.example.net"), "{given}: {error}");
+            assert!(
+                error.contains("such as https://ig.example.net"),
+                "{given}: {error}"
+            );
         }
         let error = push_url("http://me:hunter2@ig").unwrap_err();
-        assert!(error.contains("spec.gate.auth") && !error.contains("hunter2"), "{error}");
+        assert!(
+            error.contains("spec.gate.auth") && !error.contains("hunter2"),
+            "{error}"
+        );
     }
 }
