@@ -4,6 +4,7 @@ use std::time::Duration;
 use clap::Parser;
 use worldstream_crds::{ExitCode, GateCheck, OnOutputFailure, OnQuarantine, Overload, TrafficMode};
 
+use super::policy_files::output_ids;
 use super::*;
 use crate::time::EventTime;
 
@@ -449,7 +450,11 @@ fn broken() -> Vec<Case> {
             usage,
             &["spec.ratePlan[0].targetEps: unknown field", "target_eps"],
         ),
-        bad_stream(&["profile: other"], usage, &["s.yaml:9", "duplicate"]),
+        bad_stream(
+            &["profile: other"],
+            usage,
+            &["s.yaml:9: spec.profile: is there twice"],
+        ),
         Case {
             files: vec![("s.yaml", but("profile: mine", "profile: other"))],
             args: vec![],
@@ -582,7 +587,7 @@ fn broken() -> Vec<Case> {
             &["gate: {url: \"http://ig\", auth: {}}"],
             usage,
             &[
-                "spec.gate.auth: found none",
+                "spec.gate.auth: found none of its fields",
                 "apiKey, serviceToken, signedToken",
             ],
         ),
@@ -763,7 +768,10 @@ fn broken() -> Vec<Case> {
         bad_profile(
             &[GATE, "contextOutputs: {baseline: {file: $DIR/absent.yaml}}"],
             usage,
-            &["absent.yaml: cannot be read"],
+            &[
+                "p.yaml:8: spec.contextOutputs.baseline.file: ",
+                "absent.yaml cannot be read",
+            ],
         ),
         bad_profile(
             &[GATE, "status: 1", "runsRoot: x"],
@@ -1015,15 +1023,11 @@ fn broken_input_is_refused_by_place_and_cause() {
     let cases = broken();
     assert!(cases.len() >= 120, "only {} cases", cases.len());
     let mut wrong = Vec::new();
-    let show = std::env::var_os("SHOW_MESSAGES").is_some();
     for (index, case) in cases.iter().enumerate() {
         let input = format!("case {index}: {:?} {:?}", case.args, case.files.first());
         match run(case) {
             Ok(_) => wrong.push(format!("{input}\n   is accepted")),
             Err((code, text)) => {
-                if show {
-                    println!("{code} {text}");
-                }
                 let missing: Vec<_> = case
                     .parts
                     .iter()
@@ -1642,4 +1646,31 @@ fn the_schemas_take_what_the_golden_worlds_and_events_hold() {
         }
     }
     assert!(seen.iter().all(|count| *count >= 3), "{seen:?}");
+}
+
+#[test]
+fn policy_files_are_bare_lists_or_have_a_version() {
+    for text in [
+        "- a\n- b\n",
+        "[a, b]",
+        "version: 3\noutput_ids: [a, b]\n",
+        "output_ids:\n- a\n- b\n",
+    ] {
+        assert_eq!(output_ids("list.yaml", text).unwrap(), ["a", "b"], "{text}");
+    }
+    assert!(output_ids("list.yaml", "[]").unwrap().is_empty());
+    for (name, text) in built_in::FILES {
+        if name.starts_with("outputs/") {
+            assert!(!output_ids(name, text).unwrap().is_empty(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_document_that_is_no_text_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("s.yaml");
+    std::fs::write(&file, [0xff, 0xfe, 0x00]).unwrap();
+    let error = Documents::read(&[file]).unwrap_err().to_string();
+    assert!(error.contains("s.yaml: cannot be read"), "{error}");
 }

@@ -175,6 +175,16 @@ impl Yaml {
                 found.as_deref().unwrap_or("another value"),
                 human(ty)
             ),
+            Error::Unexpected { expected, .. } => format!(
+                "found {}, expected {}",
+                found.as_deref().unwrap_or("another value"),
+                human(expected)
+            ),
+            Error::DuplicateMappingKey { key: Some(key), .. } => {
+                // The path ends at the key, which has no name yet.
+                path = path.strip_suffix('?').unwrap_or(&path).to_owned() + key;
+                "is there twice".to_owned()
+            }
             other => UserMessageFormatter.format_message(other).into_owned(),
         };
         UsageError {
@@ -193,7 +203,12 @@ impl Yaml {
             .skip(usize::try_from(column).ok()?.saturating_sub(1))
             .take(80)
             .collect();
-        let rest = rest.split(" #").next().unwrap_or_default().trim();
+        // A plain value in brackets ends at the next sign of theirs.
+        let end = match rest.starts_with(['"', '\'', '[', '{']) {
+            true => rest.find(" #"),
+            false => rest.find([',', ']', '}']).or(rest.find(" #")),
+        };
+        let rest = rest[..end.unwrap_or(rest.len())].trim();
         (!rest.is_empty()).then(|| format!("`{rest}`"))
     }
 }
@@ -221,13 +236,16 @@ fn unspan(path: &str) -> String {
     plain
 }
 
-/// The name of a type for people who write no Rust.
+/// The name of a type or of a part of YAML, for people who write neither every day.
 fn human(ty: &str) -> &str {
     match ty {
         "f64" | "f32" | "float" | "floating point" => "a number",
         "bool" | "boolean" => "true or false",
         "u8" | "u16" | "u32" | "u64" | "unsigned integer" => "a whole number, 0 or more",
         "i8" | "i16" | "i32" | "i64" | "integer" => "a whole number",
+        "string scalar" => "a text",
+        "sequence start" => "a list",
+        "mapping start" => "fields with values",
         other => other,
     }
 }
