@@ -66,3 +66,59 @@ fn settle(schema: &mut Value) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_what_is_generated() {
+        for (name, text) in crd_yaml() {
+            let path = format!("{}/{name}", env!("CARGO_MANIFEST_DIR"));
+            let found = std::fs::read_to_string(&path).unwrap_or_default();
+            assert!(
+                found == text,
+                "crds/{name} is stale: cargo run -p worldstream-tests --bin generate"
+            );
+        }
+    }
+
+    /// Calls `look` with the path and the schema of every field.
+    fn walk(path: &str, schema: &Value, look: &mut impl FnMut(&str, &Value)) {
+        look(path, schema);
+        for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+            walk(&format!("{path}.{name}"), field, look);
+        }
+        if let Some(items) = schema.get("items") {
+            walk(&format!("{path}[]"), items, look);
+        }
+    }
+
+    #[test]
+    fn every_field_is_explained_and_structural() {
+        for (name, text) in crd_yaml() {
+            let crd: Value = serde_saphyr::from_str(&text).unwrap();
+            let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+            let mut fields = 0;
+            walk("", &schema["properties"]["spec"], &mut |path, field| {
+                fields += 1;
+                assert!(field["type"].is_string(), "{name}: {path} has no type");
+                for word in ["anyOf", "oneOf", "allOf", "$ref", "additionalProperties"] {
+                    assert!(field.get(word).is_none(), "{name}: {path} has {word}");
+                }
+                if let Some(format) = field.get("format").and_then(Value::as_str) {
+                    let known = ["int32", "int64", "double", "date-time"];
+                    assert!(known.contains(&format), "{name}: {path}: {format}");
+                }
+                if !path.ends_with("[]") {
+                    let text = field["description"].as_str().unwrap_or_default();
+                    assert!(
+                        text.ends_with('.'),
+                        "{name}: {path}: {text:?} is no sentence"
+                    );
+                }
+            });
+            assert!(fields > 15, "{name}: only {fields} fields were seen");
+        }
+    }
+}

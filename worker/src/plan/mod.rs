@@ -5,10 +5,12 @@
 //! counts from the working directory.
 
 pub mod built_in;
+mod choose;
 pub mod documents;
 pub mod error;
 pub mod flags;
-pub mod profile;
+pub mod policy_files;
+mod profile;
 pub mod resolve;
 pub mod values;
 pub mod yaml;

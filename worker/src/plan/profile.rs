@@ -4,17 +4,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 use worldstream_crds::{
     AuthSpec, OnQuarantine, OutputList, Reason, SecretRef, StreamProfileSpec, TextSource,
 };
 
 use super::documents::Document;
-use super::error::{PlanError, UsageError};
+use super::error::PlanError;
 use super::values::{self, Checked};
-use super::yaml::{Shape, Yaml};
-use super::{AuthPlan, Mount, Named, QuarantinePlan, RetryPlan, SecretSource, built_in};
+use super::{
+    AuthPlan, Mount, Named, QuarantinePlan, RetryPlan, SecretSource, built_in, policy_files,
+};
 use crate::failure::Failure;
 
 type Result<T, E = PlanError> = std::result::Result<T, E>;
@@ -52,16 +51,13 @@ fn one_of(
     }
     let names: Vec<&str> = fields.iter().map(|(name, _)| *name).collect();
     let found = match given.is_empty() {
-        true => "none".to_owned(),
+        true => "none of its fields".to_owned(),
         false => given.join(" and "),
     };
-    let expected = names.join(", ");
+    let expected = format!("expected exactly one of {}", names.join(", "));
     Err(profile
         .yaml
-        .wrong(
-            path,
-            format!("found {found} of the fields, expected exactly one of {expected}"),
-        )
+        .wrong(path, format!("found {found}, {expected}"))
         .into())
 }
 
@@ -193,46 +189,15 @@ pub fn outputs(
     }
     if let Some(name) = &list.built_in {
         let (name, text) = known_built_in(profile, path, name)?;
-        return Ok(output_ids(&built_in::name(name), text)?);
+        return Ok(policy_files::output_ids(&built_in::name(name), text)?);
     }
     let file = list.file.clone().unwrap_or_default();
     let file = check(profile, &format!("{path}.file"), values::some_text(file))?;
-    let text = std::fs::read_to_string(&file)
-        .map_err(|error| UsageError::new(&file, format!("cannot be read: {error}")))?;
-    Ok(output_ids(&file, &text)?)
-}
-
-/// The fields of a policy file that is not a bare list (contracts section 2).
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PolicyFile {
-    #[serde(rename = "version")]
-    _version: Option<IgnoredAny>,
-    output_ids: Vec<String>,
-}
-
-/// Reads a policy file: YAML with `version` and `output_ids`, or a bare list of ids.
-///
-/// Errors: what is neither, with line and path.
-pub fn output_ids(file: &str, text: &str) -> Result<Vec<String>, UsageError> {
-    let expected = "expected a list of output ids, or the fields version and output_ids";
-    let documents = Yaml::split(file, text)?;
-    let [yaml] = documents.as_slice() else {
-        return Err(UsageError::new(
-            file,
-            format!("holds {} documents, {expected}", documents.len()),
-        ));
-    };
-    let (path, ids) = match yaml.shape() {
-        Shape::List => ("", yaml.deserialize::<Vec<String>>()?),
-        Shape::Mapping => ("output_ids", yaml.deserialize::<PolicyFile>()?.output_ids),
-        Shape::Empty | Shape::Scalar => return Err(yaml.wrong("", expected)),
-    };
-    for (index, id) in ids.iter().enumerate() {
-        values::output_id(id)
-            .map_err(|message| yaml.wrong(&format!("{path}[{index}]"), message))?;
-    }
-    Ok(ids)
+    let text = std::fs::read_to_string(&file).map_err(|error| {
+        let message = format!("{file} cannot be read: {error}");
+        profile.yaml.wrong(&format!("{path}.file"), message)
+    })?;
+    Ok(policy_files::output_ids(&file, &text)?)
 }
 
 /// Where worlds are read.

@@ -3,18 +3,15 @@
 
 use std::path::{Path, PathBuf};
 
-use worldstream_crds::{
-    LanesSpec, RateStepSpec, Reason, StreamProfileSpec, TrafficMode, WorldStreamSpec,
-};
+use worldstream_crds::{LanesSpec, Reason, StreamProfileSpec, TrafficMode, WorldStreamSpec};
 
 use super::documents::{Document, Documents};
 use super::error::{PlanError, UsageError};
 use super::flags::RunFlags;
 use super::values::{self, Checked};
-use super::yaml::Yaml;
 use super::{
     CheckpointPlan, CheckpointStorePlan, GatePlan, IdentityPlan, Lanes, PLAN_VERSION, PacePlan,
-    RangePlan, RateStep, SelectionPlan, StreamPlan, WorldPlan, built_in, profile,
+    RangePlan, RateStep, SelectionPlan, StreamPlan, WorldPlan, choose, policy_files, profile,
 };
 use crate::failure::Failure;
 
@@ -34,7 +31,7 @@ pub fn plan(flags: &RunFlags) -> Result<StreamPlan> {
 /// Makes the plan from documents that were read. Errors as [`plan`].
 pub fn resolve(documents: &Documents, flags: &RunFlags) -> Result<StreamPlan> {
     let stream = documents.stream.as_ref();
-    let profile = choose_profile(documents, flags)?;
+    let profile = choose::profile(documents, flags)?;
     let inputs = Inputs {
         flags,
         stream,
@@ -60,80 +57,6 @@ pub fn resolve(documents: &Documents, flags: &RunFlags) -> Result<StreamPlan> {
         gate,
         run_dir,
     })
-}
-
-/// The profile of `--profile`, else of the stream, else the only one in the files.
-fn choose_profile(documents: &Documents, flags: &RunFlags) -> Result<Profile> {
-    if let Some(given) = &flags.profile {
-        let file = Path::new(given);
-        let is_file = given.contains(std::path::MAIN_SEPARATOR)
-            || given.ends_with(".yaml")
-            || given.ends_with(".yml");
-        if !is_file {
-            return by_name(documents, given)?
-                .ok_or_else(|| unknown_profile(documents, given))
-                .map_err(|message| UsageError::new("--profile", message).into());
-        }
-        let found = Documents::read(&[file])?;
-        let count = found.profiles.len();
-        let only = found.profiles.into_iter().next();
-        return only.filter(|_| count == 1).ok_or_else(|| {
-            UsageError::new(
-                "--profile",
-                format!("{given} holds {count} StreamProfiles, expected one"),
-            )
-            .into()
-        });
-    }
-    if let Some(stream) = &documents.stream
-        && let Some(name) = &stream.spec.profile
-    {
-        return by_name(documents, name)?.ok_or_else(|| {
-            stream
-                .yaml
-                .wrong("spec.profile", unknown_profile(documents, name))
-                .into()
-        });
-    }
-    match documents.profiles.as_slice() {
-        [only] => Ok(only.clone()),
-        _ => Err(UsageError::new(
-            "--profile",
-            format!(
-                "no profile is named: give --profile or spec.profile, one of {}",
-                known_profiles(documents)
-            ),
-        )
-        .into()),
-    }
-}
-
-fn by_name(documents: &Documents, name: &str) -> Result<Option<Profile>, UsageError> {
-    match documents.profile(name) {
-        Some(found) => Ok(Some(found.clone())),
-        None => Ok(Documents::built_in()?.profile(name).cloned()),
-    }
-}
-
-fn unknown_profile(documents: &Documents, name: &str) -> String {
-    format!(
-        "found no StreamProfile {name:?}, expected a file or one of {}",
-        known_profiles(documents)
-    )
-}
-
-fn known_profiles(documents: &Documents) -> String {
-    let mut names: Vec<&str> = documents
-        .profiles
-        .iter()
-        .map(|it| it.name.as_str())
-        .collect();
-    names.extend(built_in::PROFILES.map(|file| {
-        let name = file.strip_prefix("profiles/").unwrap_or(file);
-        name.strip_suffix(".yaml").unwrap_or(name)
-    }));
-    names.dedup();
-    names.join(", ")
 }
 
 /// Everything that a plan is made of.
@@ -424,7 +347,7 @@ impl Inputs<'_> {
             None => Vec::new(),
         };
         match &self.flags.rate_plan {
-            Some(file) => Ok(read_rate_plan(file)?),
+            Some(file) => Ok(policy_files::rate_plan(file)?),
             None => Ok(field),
         }
     }
@@ -531,7 +454,7 @@ impl Inputs<'_> {
         if let Some(lane) = self.flags.lane {
             lanes.only = Some(lane);
         }
-        Ok(valid_lanes("--lanes and --lane", lanes)?)
+        valid_lanes("--lanes and --lane", lanes)
     }
 
     fn checkpoint(&self, run_dir: &Path) -> Result<CheckpointPlan> {
@@ -569,12 +492,13 @@ impl Inputs<'_> {
 }
 
 /// 1 to 64 lanes, and one of them.
-fn valid_lanes(object: &str, lanes: Lanes) -> Result<Lanes, Failure> {
+fn valid_lanes(object: &str, lanes: Lanes) -> Result<Lanes> {
     let wrong = |field: &str, found: u32, expected: String| {
         Err(Failure::new(Reason::LaneConfigInvalid, object)
             .field(field)
             .found(found.to_string())
-            .expected(expected))
+            .expected(expected)
+            .into())
     };
     if !(1..=64).contains(&lanes.count) {
         return wrong("count", lanes.count, "1 to 64 lanes".into());
@@ -587,25 +511,4 @@ fn valid_lanes(object: &str, lanes: Lanes) -> Result<Lanes, Failure> {
         ),
         None => Ok(lanes),
     }
-}
-
-/// Reads a rate plan: a YAML or JSON list of steps (contracts section 6).
-///
-/// Errors: what is no such list, with line and path.
-pub fn read_rate_plan(file: &Path) -> Result<Vec<RateStep>, UsageError> {
-    let name = file.display().to_string();
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| UsageError::new(&name, format!("cannot be read: {error}")))?;
-    let documents = Yaml::split(&name, &text)?;
-    let [yaml] = documents.as_slice() else {
-        return Err(UsageError::new(
-            name,
-            format!(
-                "holds {} documents, expected one list of rate plan steps",
-                documents.len()
-            ),
-        ));
-    };
-    let steps: Vec<RateStepSpec> = yaml.deserialize()?;
-    values::rate_plan(&steps).map_err(|(path, message)| yaml.wrong(&path, message))
 }

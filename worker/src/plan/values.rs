@@ -27,7 +27,7 @@ pub fn push_url(text: &str) -> Checked<String> {
     let wrong = || format!("found {text:?}, {expected}");
     let (scheme, rest) = text.split_once("://").ok_or_else(wrong)?;
     let scheme = scheme.to_ascii_lowercase();
-    if (scheme != "http" && scheme != "https") || rest.contains(['?', '#']) {
+    if (scheme != "http" && scheme != "https") || !rest.is_ascii() || rest.contains(['?', '#']) {
         return Err(wrong());
     }
     let (host, path) = match rest.find('/') {
@@ -37,7 +37,7 @@ pub fn push_url(text: &str) -> Checked<String> {
     let authority: http::uri::Authority = host.parse().map_err(|_| wrong())?;
     let port = host.strip_prefix(authority.host()).unwrap_or_default();
     if authority.host().is_empty()
-        || (!port.is_empty() && !authority.port_u16().is_some_and(|port| port > 0))
+        || (!port.is_empty() && authority.port_u16().unwrap_or(0) == 0)
     {
         return Err(wrong());
     }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::de::{DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
-use serde_saphyr::{DuplicateKeyPolicy, Spanned, UserMessageFormatter};
+use serde_saphyr::{DuplicateKeyPolicy, NonFiniteFloatPolicy, Spanned, UserMessageFormatter};
 
 use super::error::UsageError;
 
@@ -76,7 +76,14 @@ impl Yaml {
             first,
             shape: Shape::Empty,
         };
-        let node: Spanned<Node> = yaml.deserialize()?;
+        let node: Spanned<Node> = yaml.deserialize().map_err(|error| UsageError {
+            path: error
+                .path
+                .as_deref()
+                .map(unspan)
+                .filter(|path| !path.is_empty()),
+            ..error
+        })?;
         yaml.shape = match &node.value {
             Node::Null => Shape::Empty,
             Node::Scalar => Shape::Scalar,
@@ -104,6 +111,8 @@ impl Yaml {
         let mut track = serde_path_to_error::Track::new();
         let options = serde_saphyr::options! {
             duplicate_keys: DuplicateKeyPolicy::Error,
+            // Refused where a value is checked, with the range that is expected.
+            non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
             with_snippet: false,
         };
         serde_saphyr::with_deserializer_from_str_with_options(&self.text, options, |deserializer| {
@@ -166,6 +175,16 @@ impl Yaml {
                 found.as_deref().unwrap_or("another value"),
                 human(ty)
             ),
+            Error::Unexpected { expected, .. } => format!(
+                "found {}, expected {}",
+                found.as_deref().unwrap_or("another value"),
+                human(expected)
+            ),
+            Error::DuplicateMappingKey { key: Some(key), .. } => {
+                // The path ends at the key, which has no name yet.
+                path = path.strip_suffix('?').unwrap_or(&path).to_owned() + key;
+                "is there twice".to_owned()
+            }
             other => UserMessageFormatter.format_message(other).into_owned(),
         };
         UsageError {
@@ -184,18 +203,49 @@ impl Yaml {
             .skip(usize::try_from(column).ok()?.saturating_sub(1))
             .take(80)
             .collect();
-        let rest = rest.split(" #").next().unwrap_or_default().trim();
+        // A plain value in brackets ends at the next sign of theirs.
+        let end = match rest.starts_with(['"', '\'', '[', '{']) {
+            true => rest.find(" #"),
+            false => rest.find([',', ']', '}']).or(rest.find(" #")),
+        };
+        let rest = rest[..end.unwrap_or(rest.len())].trim();
         (!rest.is_empty()).then(|| format!("`{rest}`"))
     }
 }
 
-/// The name of a type for people who write no Rust.
+/// The path of a [`Node`] without the steps into its [`Spanned`] wrappers: `spec.lanes[0]` for
+/// `value.spec.value.lanes.value[0].value`.
+fn unspan(path: &str) -> String {
+    let mut plain = String::new();
+    let mut wrapper = true;
+    for step in path.split('.') {
+        match step.strip_prefix("value").filter(|_| wrapper) {
+            Some(index) => {
+                plain.push_str(index);
+                wrapper = !index.is_empty();
+            }
+            None => {
+                if !plain.is_empty() {
+                    plain.push('.');
+                }
+                plain.push_str(step);
+                wrapper = true;
+            }
+        }
+    }
+    plain
+}
+
+/// The name of a type or of a part of YAML, for people who write neither every day.
 fn human(ty: &str) -> &str {
     match ty {
-        "f64" | "f32" | "float" => "a number",
+        "f64" | "f32" | "float" | "floating point" => "a number",
         "bool" | "boolean" => "true or false",
         "u8" | "u16" | "u32" | "u64" | "unsigned integer" => "a whole number, 0 or more",
         "i8" | "i16" | "i32" | "i64" | "integer" => "a whole number",
+        "string scalar" => "a text",
+        "sequence start" => "a list",
+        "mapping start" => "fields with values",
         other => other,
     }
 }
