@@ -54,7 +54,7 @@ pub enum PlanError {
     /// They are written wrongly; exit code 2.
     Usage(UsageError),
     /// They are well written, and something that a stream needs is not there.
-    Failure(Box<Failure>),
+    Failure(Failure),
 }
 
 impl PlanError {
@@ -86,6 +86,6 @@ impl From<UsageError> for PlanError {
 
 impl From<Failure> for PlanError {
     fn from(failure: Failure) -> Self {
-        PlanError::Failure(Box::new(failure))
+        PlanError::Failure(failure)
     }
 }
