@@ -1,3 +1,30 @@
-//! End-to-end tests of worldstream, and what the project generates.
+//! The bed of the end-to-end tests: the program itself, started as a person would start it, worlds
+//! and gates to run it against, and what was recorded of it. Everything that a test starts ends
+//! with the test.
 
 pub mod generated;
+
+mod gate;
+mod program;
+mod record;
+
+pub use gate::GateProcess;
+pub use program::{Finished, Program, Running, program, run};
+pub use record::{Arrival, arrivals, envelopes, json_lines};
+
+use std::path::PathBuf;
+
+/// The golden data of the reference producer: worlds, expected envelopes, vectors.
+pub fn golden() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden")
+}
+
+/// The repository's root.
+pub fn repository() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The platform run id of the golden envelopes, and of tests that do not care.
+pub const PLATFORM_RUN_ID: &str = "platform_20260101T000000Z";
+/// The scenario run id of the golden envelopes.
+pub const SCENARIO_RUN_ID: &str = "abababababababababababababababab";

@@ -36,9 +36,7 @@ pub fn push_url(text: &str) -> Checked<String> {
     };
     let authority: http::uri::Authority = host.parse().map_err(|_| wrong())?;
     let port = host.strip_prefix(authority.host()).unwrap_or_default();
-    if authority.host().is_empty()
-        || (!port.is_empty() && authority.port_u16().unwrap_or(0) == 0)
-    {
+    if authority.host().is_empty() || (!port.is_empty() && authority.port_u16().unwrap_or(0) == 0) {
         return Err(wrong());
     }
     let path = path.trim_end_matches('/');

@@ -1,0 +1,93 @@
+//! The development gate as a process of its own, recording what arrives.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::program;
+use crate::record::{Arrival, arrivals, envelopes};
+
+/// A gate that runs. Ended when dropped.
+pub struct GateProcess {
+    child: Child,
+    /// Where it listens, such as `http://127.0.0.1:40001`.
+    pub url: String,
+    /// Admitted envelopes, one a line.
+    pub record: PathBuf,
+    /// Every arrival, one a line.
+    pub record_all: PathBuf,
+}
+
+impl GateProcess {
+    /// A gate on a free port that records into `dir`, with more arguments such as `--fault`.
+    pub fn start(dir: &Path, more: &[&str]) -> GateProcess {
+        Self::start_at("127.0.0.1:0", dir, more)
+    }
+
+    /// A gate at an address; what it recorded before in `dir` still counts.
+    pub fn start_at(listen: &str, dir: &Path, more: &[&str]) -> GateProcess {
+        let (record, record_all) = (dir.join("admitted.jsonl"), dir.join("arrivals.jsonl"));
+        let mut child = Command::new(program())
+            .args(["dev-gate", "--listen", listen, "--record"])
+            .arg(&record)
+            .arg("--record-all")
+            .arg(&record_all)
+            .args(more)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the gate starts");
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let mut lines = BufReader::new(stdout).lines();
+        let first = lines.next().and_then(Result::ok).unwrap_or_default();
+        let url = first
+            .split_whitespace()
+            .last()
+            .filter(|word| word.starts_with("http://"))
+            .unwrap_or_else(|| panic!("the gate says where it listens: {first:?}"))
+            .to_owned();
+        // Read on, or the gate would stop at a full pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        GateProcess {
+            child,
+            url,
+            record,
+            record_all,
+        }
+    }
+
+    /// What was admitted, in order of arrival.
+    pub fn admitted(&self) -> Vec<serde_json::Value> {
+        envelopes(&self.record)
+    }
+
+    /// Everything that arrived, in order.
+    pub fn arrivals(&self) -> Vec<Arrival> {
+        arrivals(&self.record_all)
+    }
+
+    /// Sends it a signal by name.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args([format!("-{name}"), self.child.id().to_string()])
+            .status()
+            .expect("kill runs");
+        assert!(status.success());
+    }
+
+    /// Ends it as a person would, so that everything is recorded.
+    pub fn end(mut self) -> Vec<serde_json::Value> {
+        self.signal("TERM");
+        self.child.wait().expect("a child can be awaited");
+        envelopes(&self.record)
+    }
+}
+
+impl Drop for GateProcess {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The program `worldstream` as a process: built once, started, signalled, awaited. A process that
+//! a test forgets is killed when it is dropped.
+
+use std::ffi::OsStr;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// The program's path. Built on first use, so that a test never runs an old one.
+pub fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        // Test programs lie in <target>/<profile>/deps.
+        let own = std::env::current_exe().expect("a test knows its own path");
+        let profile = own
+            .ancestors()
+            .find(|dir| dir.join("deps").is_dir())
+            .expect("a test lies below a profile's folder")
+            .to_path_buf();
+        let name = profile.file_name().and_then(OsStr::to_str);
+        let target = profile.parent().expect("a profile lies in a target folder");
+        let mut build = Command::new(env!("CARGO"));
+        build.args([
+            "build",
+            "--quiet",
+            "--bin",
+            "worldstream",
+            "--manifest-path",
+        ]);
+        build.arg(super::repository().join("Cargo.toml"));
+        build.arg("--target-dir").arg(target);
+        if name == Some("release") {
+            build.arg("--release");
+        }
+        let status = build.status().expect("cargo runs");
+        assert!(status.success(), "worldstream does not build");
+        profile.join("worldstream")
+    })
+}
+
+/// A command line to be run.
+#[derive(Debug, Clone, Default)]
+pub struct Program {
+    args: Vec<String>,
+    env: Vec<(String, String)>,
+    dir: Option<PathBuf>,
+}
+
+/// `worldstream` with these arguments.
+pub fn run<S: AsRef<str>>(args: impl IntoIterator<Item = S>) -> Program {
+    Program::default().args(args)
+}
+
+impl Program {
+    /// More arguments.
+    pub fn args<S: AsRef<str>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.args
+            .extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self
+    }
+
+    /// An environment variable.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The folder that it runs in.
+    pub fn dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.dir = Some(dir.into());
+        self
+    }
+
+    /// Starts it with its output caught.
+    pub fn start(&self) -> Running {
+        let mut command = Command::new(program());
+        command
+            .args(&self.args)
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        if let Some(dir) = &self.dir {
+            command.current_dir(dir);
+        }
+        let mut child = command.spawn().expect("worldstream starts");
+        let stdout = collect(child.stdout.take().expect("stdout is piped"));
+        let stderr = collect(child.stderr.take().expect("stderr is piped"));
+        Running {
+            child,
+            stdout: Some(stdout),
+            stderr: Some(stderr),
+            began: Instant::now(),
+        }
+    }
+
+    /// Runs it to its end.
+    pub fn finish(&self) -> Finished {
+        self.start().finish()
+    }
+}
+
+type Collected = std::thread::JoinHandle<String>;
+
+fn collect(mut from: impl Read + Send + 'static) -> Collected {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // A process that is killed closes its pipes.
+        let _ = from.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+/// A process that runs. Killed when dropped.
+pub struct Running {
+    child: Child,
+    stdout: Option<Collected>,
+    stderr: Option<Collected>,
+    began: Instant,
+}
+
+impl Running {
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal by name, such as `STOP`, `CONT`, `INT`, `TERM`, `KILL`.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args([format!("-{name}"), self.id().to_string()])
+            .status()
+            .expect("kill runs");
+        assert!(status.success(), "kill -{name} {}", self.id());
+    }
+
+    /// Whether it has ended.
+    pub fn ended(&mut self) -> bool {
+        self.child
+            .try_wait()
+            .expect("a child can be asked")
+            .is_some()
+    }
+
+    /// Waits for its end.
+    pub fn finish(mut self) -> Finished {
+        let status = self.child.wait().expect("a child can be awaited");
+        self.finished(status)
+    }
+
+    /// Waits for its end, and fails the test with what it printed if that takes too long.
+    pub fn finish_within(mut self, limit: Duration) -> Finished {
+        let end = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child can be asked") {
+                return self.finished(status);
+            }
+            if Instant::now() >= end {
+                let _ = self.child.kill();
+                let status = self.child.wait().expect("a child can be awaited");
+                panic!("not done within {limit:?}: {:?}", self.finished(status));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn finished(&mut self, status: ExitStatus) -> Finished {
+        let text = |handle: Option<Collected>| {
+            handle.map_or(String::new(), |handle| handle.join().unwrap_or_default())
+        };
+        Finished {
+            code: status.code(),
+            stdout: text(self.stdout.take()),
+            stderr: text(self.stderr.take()),
+            took: self.began.elapsed(),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// How a process ended.
+#[derive(Debug, Clone)]
+pub struct Finished {
+    /// Its exit code; none: a signal ended it.
+    pub code: Option<i32>,
+    /// What it printed.
+    pub stdout: String,
+    /// What it printed.
+    pub stderr: String,
+    /// From start to end.
+    pub took: Duration,
+}
+
+impl Finished {
+    /// Fails the test, with everything that was printed, if the exit code is another.
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{self:#?}");
+        self
+    }
+
+    /// Its stdout as JSON.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
+    }
+}

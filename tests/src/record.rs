@@ -1,0 +1,47 @@
+//! What a gate recorded, read back.
+
+use std::path::Path;
+
+use serde::Deserialize;
+
+/// One push that arrived, as the gate's `--record-all` has it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Arrival {
+    /// Nanoseconds of the monotonic clock, which all processes of a machine share.
+    pub at: u64,
+    /// What was decided; none: it was not taken.
+    pub decision: Option<String>,
+    /// The status of the answer; none: there was none, or only a part of it.
+    pub status: Option<u16>,
+    /// The fault that struck it.
+    pub fault: Option<String>,
+    /// The event's id.
+    pub event_id: String,
+    /// The event's type, which is the output.
+    pub event_type: String,
+    /// The event's time.
+    pub ts_utc: String,
+}
+
+/// The lines of a JSONL file; none if there is no such file.
+pub fn json_lines<T: serde::de::DeserializeOwned>(path: &Path) -> Vec<T> {
+    let Ok(text) = std::fs::read_to_string(path) else {
+        return Vec::new();
+    };
+    text.lines()
+        .map(|line| {
+            serde_json::from_str(line)
+                .unwrap_or_else(|error| panic!("{}: {error}: {line}", path.display()))
+        })
+        .collect()
+}
+
+/// Envelopes as JSON values.
+pub fn envelopes(path: &Path) -> Vec<serde_json::Value> {
+    json_lines(path)
+}
+
+/// Arrivals in order.
+pub fn arrivals(path: &Path) -> Vec<Arrival> {
+    json_lines(path)
+}
