@@ -70,6 +70,9 @@ fn day_number(year: i64, month: i64, day: i64) -> Option<i64> {
     Some(era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + day_of_year - 719_468)
 }
 
+/// 9999-12-31.
+const LAST_DAY: i64 = 2_932_896;
+
 fn is_leap(year: i64) -> bool {
     year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
 }
@@ -234,7 +237,9 @@ fn week_day(year: i64, week: i64, day: i64) -> Option<i64> {
         return None;
     }
     let monday = first - weekday + if weekday > 3 { 7 } else { 0 };
-    Some(monday + (week - 1) * 7 + day - 1)
+    let number = monday + (week - 1) * 7 + day - 1;
+    // The last week of 9999 ends in a year that Python has not, whatever the offset.
+    (number <= LAST_DAY).then_some(number)
 }
 
 struct Clock {
