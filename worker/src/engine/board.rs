@@ -38,6 +38,8 @@ pub struct LaneGauge {
     pub quarantined: AtomicU64,
     /// Attempts beyond the first, by this process.
     pub retried: AtomicU64,
+    /// Seconds for which the gate has taken nothing at all; 0: it is there.
+    pub gate_away: AtomicU64,
     /// Rows of the view that are behind the cursor: what a bar shows.
     pub rows_behind: AtomicU64,
     /// Whether nothing is left to send or to wait for.
@@ -65,6 +67,7 @@ impl LaneGauge {
             duplicate: AtomicU64::new(0),
             quarantined: AtomicU64::new(0),
             retried: AtomicU64::new(0),
+            gate_away: AtomicU64::new(0),
             rows_behind: AtomicU64::new(0),
             finished: AtomicBool::new(false),
             next: AtomicI64::new(NONE),

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use tokio::sync::mpsc;
@@ -21,6 +22,10 @@ use crate::checkpoint::{Checkpoint, CheckpointKey, Lease};
 use crate::clock::{ClockReader, RateLimiter};
 use crate::failure::{Failure, Result};
 use crate::gate::{Connection, GateClient, PushEnd};
+
+/// How often the gate is looked at, and after how long it is worth a word.
+const LOOK_AT_GATE: Duration = Duration::from_secs(1);
+const AWAY: Duration = Duration::from_secs(3);
 
 /// A lane that is ready to run.
 pub struct LaneJob {
@@ -98,6 +103,7 @@ pub fn start(job: OutputJob) -> Result<std::thread::JoinHandle<()>> {
 
 async fn run(job: OutputJob) {
     let OutputJob {
+        output_id,
         lanes,
         rules,
         rate_share,
@@ -106,12 +112,13 @@ async fn run(job: OutputJob) {
         board,
         session,
         news,
-        ..
     } = job;
     let rate = Rc::new(RefCell::new(RateLimiter::new(
         &rules.pace.rate_plan,
         rate_share,
     )));
+    let gauges = lanes.iter().map(|lane| lane.gauge.clone()).collect();
+    let watching = spawn_local(watch_gate(client.clone(), output_id, gauges));
     let mut tasks = Vec::new();
     for lane in lanes {
         let context = LaneContext {
@@ -129,6 +136,35 @@ async fn run(job: OutputJob) {
         if let Err(error) = task.await {
             // The panic's own message is on stderr; the main thread sees a lane without an end.
             tracing::error!(%error, "a lane's task broke");
+        }
+    }
+    watching.abort();
+}
+
+/// Says so when the gate takes nothing for some time, and when it is back.
+async fn watch_gate(client: GateClient, output_id: String, gauges: Vec<Arc<LaneGauge>>) {
+    let mut away = false;
+    loop {
+        tokio::time::sleep(LOOK_AT_GATE).await;
+        let outage = client.counts().outage;
+        let seconds = outage.as_ref().map_or(0, |outage| outage.lasting.as_secs());
+        for gauge in &gauges {
+            gauge.gate_away.store(seconds, Ordering::Relaxed);
+        }
+        match outage {
+            Some(outage) if !away && outage.lasting >= AWAY => {
+                away = true;
+                tracing::warn!(
+                    output = output_id,
+                    reason = outage.reason.as_str(),
+                    "the gate takes nothing, trying on"
+                );
+            }
+            None if away => {
+                away = false;
+                tracing::warn!(output = output_id, "the gate is back");
+            }
+            _ => {}
         }
     }
 }
