@@ -482,9 +482,12 @@ impl Lane {
         let sequence = {
             let mut state = self.state.borrow_mut();
             state.issued += 1;
-            state
+            let sequence = state
                 .watermark
-                .issue(batch.event_id(turn.at), event.place, event.ts)
+                .issue(batch.event_id(turn.at), event.place, event.ts);
+            // Before the next event is shown: this one is what the lane is behind by now.
+            self.gauge.set_oldest(state.watermark.oldest());
+            sequence
         };
         turn.at += 1;
         if let Some(next) = batch.events.get(turn.at) {
