@@ -66,6 +66,22 @@ impl GateProcess {
         arrivals(&self.record_all)
     }
 
+    /// Waits for so many arrivals after the first `from` ones, and gives them. Arrivals are
+    /// written behind the answers.
+    pub fn arrivals_after(&self, from: usize, count: usize) -> Vec<Arrival> {
+        let mut all = Vec::new();
+        crate::inside::until("arrivals in the gate's file", || {
+            // A last line may be half written.
+            let whole = crate::inside::whole_lines(&self.record_all);
+            all = whole
+                .iter()
+                .map(|line| serde_json::from_str(line).expect("an arrival"))
+                .collect();
+            all.len() >= from + count
+        });
+        all.split_off(from)
+    }
+
     /// Sends it a signal by name.
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill")

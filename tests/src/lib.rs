@@ -2,14 +2,21 @@
 //! and gates to run it against, and what was recorded of it. Everything that a test starts ends
 //! with the test.
 
+pub mod exact;
 pub mod generated;
+pub mod inside;
+pub mod made;
+pub mod proxy;
 
 mod gate;
 mod program;
 mod record;
 
+pub use exact::Exact;
 pub use gate::GateProcess;
+pub use made::MadeWorld;
 pub use program::{Finished, Program, Running, program, run};
+pub use proxy::Proxy;
 pub use record::{Arrival, arrivals, envelopes, json_lines};
 
 use std::path::PathBuf;

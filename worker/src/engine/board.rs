@@ -115,9 +115,15 @@ impl LaneGauge {
         oldest.min(self.next.load(Ordering::Acquire))
     }
 
+    /// Whether the clock has nothing to wait for here: the lane has finished, or begins nothing
+    /// more because it failed or was asked to stop, whatever is still in flight.
+    fn is_out(&self) -> bool {
+        self.finished.load(Ordering::Acquire) || self.stop.is_set()
+    }
+
     /// What the clock wants to know; none when nothing is left.
     pub fn observe(&self) -> Option<Observation> {
-        if self.finished.load(Ordering::Acquire) {
+        if self.is_out() {
             return None;
         }
         let last = EventTime::MAX;
@@ -131,7 +137,7 @@ impl LaneGauge {
     /// How far behind the clock the lane is, in wall time.
     pub fn lag(&self, anchor: &Anchor, now: Mono) -> Duration {
         match EventTime::from_micros(self.behind()) {
-            Some(ts) if !self.finished.load(Ordering::Acquire) => now.since(anchor.due(ts)),
+            Some(ts) if !self.is_out() => now.since(anchor.due(ts)),
             _ => Duration::ZERO,
         }
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 use tokio::sync::{Mutex, Notify, mpsc};
+use worldstream_crds::Overload;
 
 use super::board::{Board, LaneGauge};
 use super::feed::Feed;
@@ -17,7 +18,7 @@ use super::quarantine;
 use super::watermark::{Step, Watermark};
 use crate::audit::session::FlushReason;
 use crate::checkpoint::{Checkpoint, CheckpointKey, Cursor};
-use crate::clock::{ClockReader, Due, DueTimer, Mono, Motion, RateLimiter, Revision};
+use crate::clock::{ClockReader, Due, DueTimer, Mono, Motion, OutputRate, Revision};
 use crate::envelope::EventBatch;
 use crate::failure::{Failure, Result};
 use crate::gate::Decision;
@@ -72,7 +73,7 @@ pub struct Lane {
     view: ViewPlan,
     rows_before_part: Vec<u64>,
     rules: LaneRules,
-    rate: Rc<RefCell<RateLimiter>>,
+    rate: Rc<RefCell<OutputRate>>,
     turn: Mutex<Turn>,
     state: RefCell<State>,
     /// Room in the window, or for unsaved events.
@@ -92,6 +93,8 @@ struct Turn {
     revision: Option<Revision>,
     next_change: Mono,
     timer: DueTimer,
+    /// The lane fell behind by more than `max_lag` under `CatchUp`, and has not caught up since.
+    catching_up: bool,
 }
 
 struct State {
@@ -116,7 +119,7 @@ impl Lane {
         board: Arc<Board>,
         view: ViewPlan,
         rules: LaneRules,
-        rate: Rc<RefCell<RateLimiter>>,
+        rate: Rc<RefCell<OutputRate>>,
         feed: mpsc::Receiver<Feed>,
         clock: ClockReader,
         mut watermark: Watermark,
@@ -155,6 +158,7 @@ impl Lane {
                 revision: None,
                 next_change: Mono(0),
                 timer,
+                catching_up: false,
             }),
             state: RefCell::new(State {
                 watermark,
@@ -482,15 +486,18 @@ impl Lane {
         let sequence = {
             let mut state = self.state.borrow_mut();
             state.issued += 1;
-            state
+            let sequence = state
                 .watermark
-                .issue(batch.event_id(turn.at), event.place, event.ts)
+                .issue(batch.event_id(turn.at), event.place, event.ts);
+            // Before the next event is shown: this one is what the lane is behind by now.
+            self.gauge.set_oldest(state.watermark.oldest());
+            sequence
         };
         turn.at += 1;
         if let Some(next) = batch.events.get(turn.at) {
             self.gauge.set_next(Some(next.ts));
         }
-        self.rate.borrow_mut().take();
+        self.rate.borrow_mut().take(turn.catching_up);
         if let Some(due) = due {
             let micros = now.since(due).as_micros() as u64;
             self.lateness.borrow_mut().saturating_record(micros.max(1));
@@ -522,6 +529,7 @@ impl Lane {
                 };
             }
             Due::At(due) if due > now => {
+                turn.catching_up = false;
                 return Permit::Later {
                     at: due.min(turn.next_change),
                 };
@@ -538,14 +546,22 @@ impl Lane {
             self.board.look.notify_one();
             return Permit::Later { at: now + LATE };
         }
-        let mut rate = self.rate.borrow_mut();
-        let ready = rate.ready_at(now);
+        turn.catching_up = self.catches_up(turn.catching_up, due, now);
+        let ready = self.rate.borrow_mut().ready_at(now, turn.catching_up);
         match ready > now {
             true => Permit::Later {
                 at: ready.min(turn.next_change),
             },
             false => Permit::Now { due },
         }
+    }
+
+    /// Whether an event that may be sent now is sent to catch up: from the moment on at which the
+    /// lane is behind by more than `max_lag`, until an event comes that is not due yet.
+    fn catches_up(&self, already: bool, due: Option<Mono>, now: Mono) -> bool {
+        let pace = &self.rules.pace;
+        let late = |due: Mono| already || now.since(due) > pace.max_lag;
+        pace.overload == Overload::CatchUp && due.is_some_and(late)
     }
 
     /// Waits for a moment, a change of the clock, or a stop.

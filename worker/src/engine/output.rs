@@ -19,7 +19,7 @@ use super::saver;
 use super::watermark::Watermark;
 use crate::audit::SessionLog;
 use crate::checkpoint::{Checkpoint, CheckpointKey, Lease};
-use crate::clock::{ClockReader, RateLimiter};
+use crate::clock::{ClockReader, OutputRate};
 use crate::failure::{Failure, Result};
 use crate::gate::{Connection, GateClient, PushEnd};
 
@@ -51,7 +51,7 @@ pub struct OutputJob {
     pub lanes: Vec<LaneJob>,
     /// How they are sent.
     pub rules: LaneRules,
-    /// The part of the rate plan that these lanes may use together.
+    /// The part of the output's rates that these lanes may use together.
     pub rate_share: f64,
     /// Where they are sent.
     pub client: GateClient,
@@ -113,10 +113,7 @@ async fn run(job: OutputJob) {
         session,
         news,
     } = job;
-    let rate = Rc::new(RefCell::new(RateLimiter::new(
-        &rules.pace.rate_plan,
-        rate_share,
-    )));
+    let rate = Rc::new(RefCell::new(OutputRate::new(&rules.pace, rate_share)));
     let gauges = lanes.iter().map(|lane| lane.gauge.clone()).collect();
     let watching = spawn_local(watch_gate(client.clone(), output_id, gauges));
     let mut tasks = Vec::new();
@@ -171,7 +168,7 @@ async fn watch_gate(client: GateClient, output_id: String, gauges: Vec<Arc<LaneG
 
 struct LaneContext {
     rules: LaneRules,
-    rate: Rc<RefCell<RateLimiter>>,
+    rate: Rc<RefCell<OutputRate>>,
     client: GateClient,
     clock: ClockReader,
     board: Arc<Board>,
