@@ -82,6 +82,12 @@ impl GateProcess {
         all.split_off(from)
     }
 
+    /// Waits until it has ended, and gives everything that arrived, in order.
+    pub fn recorded(mut self) -> Vec<Arrival> {
+        self.child.wait().expect("a child can be awaited");
+        arrivals(&self.record_all)
+    }
+
     /// Sends it a signal by name.
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill")

@@ -3,6 +3,7 @@
 //! with the test.
 
 pub mod exact;
+pub mod bench;
 pub mod generated;
 pub mod inside;
 pub mod made;
