@@ -7,6 +7,7 @@ pub mod dev_gate;
 pub mod logs;
 pub mod pages;
 pub mod plan;
+pub mod quiet;
 pub mod run;
 pub mod sample;
 
@@ -36,11 +37,11 @@ Start with:
 #[command(name = "worldstream", version, after_help = AFTER_HELP)]
 pub struct Cli {
     /// Print results as JSON on stdout, and no progress
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 900)]
     pub json: bool,
 
     /// How logs are written to stderr; RUST_LOG chooses which
-    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = logs::Format::Text)]
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = logs::Format::Text, display_order = 901)]
     pub log_format: logs::Format,
 
     /// What to do
@@ -98,21 +99,12 @@ impl From<PlanError> for CliError {
 pub fn main(cli: Cli) -> ExitCode {
     logs::start(cli.log_format);
     let json = cli.json;
-    let mut out = std::io::stdout().lock();
+    let mut out = quiet::Quiet::new(std::io::stdout());
     let done = |()| ExitCode::Done;
     let result: Result<ExitCode, CliError> = match cli.command {
-        Command::Run(args) => {
-            drop(out);
-            return conclude(run::run(args, json), json);
-        }
-        Command::Demo(args) => {
-            drop(out);
-            return conclude(demo::run(&args, json), json);
-        }
-        Command::DevGate(args) => {
-            drop(out);
-            return conclude(dev_gate::run(&args, json).map_err(Into::into), json);
-        }
+        Command::Run(args) => run::run(args, json, &mut out),
+        Command::Demo(args) => demo::run(&args, json, &mut out),
+        Command::DevGate(args) => dev_gate::run(&args, json).map_err(Into::into),
         Command::Plan(args) => plan::run(&args, json, &mut out),
         Command::Sample(args) => sample::run(&args, json, &mut out).map_err(Into::into),
         Command::Checkpoints(args) => checkpoints::run(&args, json, &mut out)
