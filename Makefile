@@ -14,7 +14,7 @@ help: ## This list
 
 demo: ## A sample world, a gate and a replay of 20 s (FRESH=1 starts over, ARGS="…" passes options on)
 	@test -x $(PROGRAM) || echo "make demo: building worldstream; the first build takes several minutes"
-	$(CARGO) build --quiet --profile $(PROFILE) --bin worldstream
+	$(CARGO) build --profile $(PROFILE) --bin worldstream
 	$(PROGRAM) demo $(if $(FRESH),--fresh) $(ARGS)
 
 demo-clean: ## Remove what the demo wrote
