@@ -11,11 +11,10 @@ pub mod quiet;
 pub mod run;
 pub mod sample;
 
-use std::io::Write;
-
 use clap::{Parser, Subcommand};
-use worldstream_crds::ExitCode;
+use worldstream_crds::{ExitCode, Reason};
 
+use self::quiet::note;
 use crate::failure::Failure;
 use crate::plan::PlanError;
 
@@ -133,23 +132,34 @@ fn conclude(result: Result<ExitCode, CliError>, json: bool) -> ExitCode {
 
 /// Says on stderr why a command failed and what to do about it.
 pub fn complain(error: &CliError, code: ExitCode, json: bool) {
-    let text = match error {
-        CliError::Failure(failure) if json => serde_json::json!({
-            "error": {"reason": failure.reason(), "message": failure.message(),
-                      "advice": failure.reason().advice(), "exit_code": code.code()}
-        })
-        .to_string(),
-        CliError::Plan(error) if json => serde_json::json!({
-            "error": {"reason": "USAGE", "message": error.to_string(), "exit_code": code.code()}
-        })
-        .to_string(),
-        CliError::Failure(failure) => format!(
-            "error: {failure}\n  what to do: {}\n  exit code {}",
-            failure.reason().advice(),
-            code.code()
+    // A mistake on the command line has no code in the contract: the message says it all.
+    let (reason, message, advice) = match error {
+        CliError::Failure(failure)
+            if code == ExitCode::Usage && failure.reason() == Reason::StreamFailed =>
+        {
+            ("USAGE", failure.message(), None)
+        }
+        CliError::Failure(failure) => (
+            failure.reason().as_str(),
+            failure.message(),
+            Some(failure.reason().advice()),
         ),
-        CliError::Plan(error) => format!("error: {error}\n  exit code {}", code.code()),
+        CliError::Plan(error) => ("USAGE", error.to_string(), None),
     };
-    // Nobody may be listening on stderr.
-    let _ = writeln!(std::io::stderr(), "{text}");
+    if json {
+        let mut told = serde_json::json!({
+            "reason": reason, "message": message, "exit_code": code.code()
+        });
+        if let Some(advice) = advice {
+            told["advice"] = advice.into();
+        }
+        note(serde_json::json!({ "error": told }));
+        return;
+    }
+    let mut text = match advice {
+        Some(advice) => format!("error: {reason}: {message}\n  what to do: {advice}\n"),
+        None => format!("error: {message}\n"),
+    };
+    text.push_str(&format!("  exit code {}", code.code()));
+    note(text);
 }
