@@ -86,6 +86,7 @@ fn default(field: &Value) -> String {
     match &field["default"] {
         Value::Null | Value::Object(_) => String::new(),
         Value::String(text) => format!("`{text}`"),
+        Value::Number(number) => format!("`{}`", number.as_f64().unwrap_or_default()),
         other => format!("`{other}`"),
     }
 }

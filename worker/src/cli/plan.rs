@@ -274,7 +274,7 @@ fn write_text(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    writeln!(out, "{}", table::text(&table))
+    writeln!(out, "{}", table::text(&mut table))
 }
 
 fn standing(cursor: &CursorReport) -> String {

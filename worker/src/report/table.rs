@@ -58,7 +58,7 @@ pub fn of(end: &ReplayEnd, board: &Board) -> String {
     for column in table.column_iter_mut().skip(1).take(8) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    text(&table)
+    text(&mut table)
 }
 
 /// A table with one thin line, below its header.
@@ -69,8 +69,11 @@ pub fn plain() -> Table {
     table
 }
 
-/// The table without the blanks at the ends of its lines.
-pub fn text(table: &Table) -> String {
+/// The table with two blanks between its columns and none at the ends of its lines.
+pub fn text(table: &mut Table) -> String {
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 1));
+    }
     let lines: Vec<_> = table
         .lines()
         .map(|line| line.trim_end().to_owned())
