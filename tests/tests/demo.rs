@@ -27,6 +27,8 @@ fn make_demo(variables: &[&str]) -> String {
         .args(variables)
         .env_remove("CARGO_TARGET_DIR")
         .env_remove("PROFILE")
+        .env_remove("FRESH")
+        .env_remove("ARGS")
         .env_remove("MAKEFLAGS")
         .output()
         .unwrap();

@@ -180,6 +180,7 @@ fn the_readme_names_the_two_commands_and_make_lists_them() {
         .arg("-C")
         .arg(repository())
         .args(["--no-print-directory"])
+        .env_remove("MAKEFLAGS")
         .output()
         .unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
