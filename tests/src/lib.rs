@@ -32,6 +32,11 @@ pub fn repository() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
+/// Whether suites run in their long form (`make test-long`).
+pub fn long() -> bool {
+    std::env::var_os("WORLDSTREAM_TESTS").is_some_and(|form| form == "long")
+}
+
 /// The platform run id of the golden envelopes, and of tests that do not care.
 pub const PLATFORM_RUN_ID: &str = "platform_20260101T000000Z";
 /// The scenario run id of the golden envelopes.
