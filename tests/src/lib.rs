@@ -7,10 +7,11 @@ pub mod generated;
 mod gate;
 mod program;
 mod record;
+pub mod stream;
 
 pub use gate::GateProcess;
 pub use program::{Finished, Program, Running, program, run};
-pub use record::{Arrival, arrivals, envelopes, json_lines};
+pub use record::{Arrival, arrivals, envelopes, json_lines, monotonic};
 
 use std::path::PathBuf;
 
