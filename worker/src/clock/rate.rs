@@ -36,6 +36,20 @@ impl RateLimiter {
         }
     }
 
+    /// A limiter of one rate in events a second, which holds a hundredth of a second in store, and
+    /// whose time runs from now on; none limits nothing.
+    pub fn constant(eps: Option<f64>, share: f64, now: Mono) -> Self {
+        let step = eps.map(|eps| RateStep {
+            start_offset_seconds: 0.0,
+            target_eps: eps,
+            burst_seconds: 0.01,
+            initial_tokens: None,
+        });
+        let mut limiter = RateLimiter::new(step.as_slice(), share);
+        limiter.runs(now, true);
+        limiter
+    }
+
     /// Time runs from now on, or stands still. It stands until it is first told to run.
     pub fn runs(&mut self, now: Mono, runs: bool) {
         self.advance(now);
@@ -180,6 +194,16 @@ mod tests {
             assert_eq!(limiter.ready_at(Mono(moment)), Mono(moment));
             limiter.take();
         }
+    }
+
+    #[test]
+    fn a_constant_rate_is_one_from_any_moment() {
+        let start = Mono(7_000_000_000);
+        let mut limiter = RateLimiter::constant(Some(200.0), 0.5, start);
+        let sent = send(&mut limiter, start, 3.0).len();
+        assert!((299..=301).contains(&sent), "{sent}");
+        let mut free = RateLimiter::constant(None, 1.0, start);
+        assert_eq!(free.ready_at(start), start);
     }
 
     #[test]

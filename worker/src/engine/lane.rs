@@ -15,10 +15,11 @@ use tokio::sync::{Mutex, Notify, mpsc};
 use super::board::{Board, LaneGauge};
 use super::feed::Feed;
 use super::quarantine;
+use super::rates::Rates;
 use super::watermark::{Step, Watermark};
 use crate::audit::session::FlushReason;
 use crate::checkpoint::{Checkpoint, CheckpointKey, Cursor};
-use crate::clock::{ClockReader, Due, DueTimer, Mono, Motion, RateLimiter, Revision};
+use crate::clock::{ClockReader, Due, DueTimer, Mono, Motion, Revision};
 use crate::envelope::EventBatch;
 use crate::failure::{Failure, Result};
 use crate::gate::Decision;
@@ -71,7 +72,7 @@ pub struct Lane {
     view: ViewPlan,
     rows_before_part: Vec<u64>,
     rules: LaneRules,
-    rate: Rc<RefCell<RateLimiter>>,
+    rate: Rc<RefCell<Rates>>,
     turn: Mutex<Turn>,
     state: RefCell<State>,
     /// Room in the window, or for unsaved events.
@@ -114,7 +115,7 @@ impl Lane {
         board: Arc<Board>,
         view: ViewPlan,
         rules: LaneRules,
-        rate: Rc<RefCell<RateLimiter>>,
+        rate: Rc<RefCell<Rates>>,
         feed: mpsc::Receiver<Feed>,
         clock: ClockReader,
         mut watermark: Watermark,
@@ -374,7 +375,7 @@ impl Lane {
                     self.board.look.notify_one();
                 }
                 let runs = timeline.at(now).is_some_and(Revision::runs);
-                self.rate.borrow_mut().runs(now, runs);
+                self.rate.borrow_mut().plan.runs(now, runs);
                 timeline.next_change(now)
             };
             tokio::select! {
@@ -497,7 +498,11 @@ impl Lane {
         if let Some(next) = batch.events.get(turn.at) {
             self.gauge.set_next(Some(next.ts));
         }
-        self.rate.borrow_mut().take();
+        let mut rate = self.rate.borrow_mut();
+        rate.plan.take();
+        if is_late(due, now) {
+            rate.catch_up.take();
+        }
         if let Some(due) = due {
             let micros = now.since(due).as_micros() as u64;
             self.lateness.borrow_mut().saturating_record(micros.max(1));
@@ -537,7 +542,7 @@ impl Lane {
             Due::Anytime => None,
         };
         if let (Some(due), Motion::Running(anchor)) = (due, revision.motion)
-            && now.since(due) > LATE
+            && is_late(Some(due), now)
             && self.board.overdue(&anchor, now)
         {
             // Somebody is further behind than the policy allows: whoever keeps the clock says
@@ -546,7 +551,10 @@ impl Lane {
             return Permit::Later { at: now + LATE };
         }
         let mut rate = self.rate.borrow_mut();
-        let ready = rate.ready_at(now);
+        let mut ready = rate.plan.ready_at(now);
+        if is_late(due, now) {
+            ready = ready.max(rate.catch_up.ready_at(now));
+        }
         match ready > now {
             true => Permit::Later {
                 at: ready.min(turn.next_change),
@@ -579,6 +587,10 @@ impl Lane {
             () = self.gauge.stop.wait() => {}
         }
     }
+}
+
+fn is_late(due: Option<Mono>, now: Mono) -> bool {
+    due.is_some_and(|due| now.since(due) > LATE)
 }
 
 enum Permit {

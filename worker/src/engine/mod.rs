@@ -13,6 +13,7 @@ mod feed;
 mod lane;
 mod output;
 mod quarantine;
+mod rates;
 pub mod replay;
 mod saver;
 mod watermark;

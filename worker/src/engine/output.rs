@@ -14,11 +14,12 @@ use worldstream_crds::Reason;
 use super::board::{Board, LaneGauge};
 use super::feed::{self, FeedJob};
 use super::lane::{Lane, LaneRules};
+use super::rates::Rates;
 use super::saver;
 use super::watermark::Watermark;
 use crate::audit::SessionLog;
 use crate::checkpoint::{Checkpoint, CheckpointKey, Lease};
-use crate::clock::{ClockReader, RateLimiter};
+use crate::clock::ClockReader;
 use crate::failure::{Failure, Result};
 use crate::gate::{Connection, GateClient, PushEnd};
 
@@ -108,10 +109,7 @@ async fn run(job: OutputJob) {
         news,
         ..
     } = job;
-    let rate = Rc::new(RefCell::new(RateLimiter::new(
-        &rules.pace.rate_plan,
-        rate_share,
-    )));
+    let rate = Rc::new(RefCell::new(Rates::new(&rules.pace, rate_share)));
     let mut tasks = Vec::new();
     for lane in lanes {
         let context = LaneContext {
@@ -135,7 +133,7 @@ async fn run(job: OutputJob) {
 
 struct LaneContext {
     rules: LaneRules,
-    rate: Rc<RefCell<RateLimiter>>,
+    rate: Rc<RefCell<Rates>>,
     client: GateClient,
     clock: ClockReader,
     board: Arc<Board>,
