@@ -31,7 +31,11 @@ pub fn measure(options: &Options, show: &mut dyn FnMut(Measurement)) -> Result<(
         return Ok(());
     }
     let world = worlds::open(options, &worlds::sample(options, LARGE)?)?;
-    let (rows, runs) = if options.quick { (400_000, 3) } else { (2_000_000, 7) };
+    let (rows, runs) = if options.quick {
+        (400_000, 3)
+    } else {
+        (2_000_000, 7)
+    };
     say(&format!("{rows} rows to envelopes, {runs} times"));
     let mut ours = Vec::new();
     let (mut arrow, mut values) = (Vec::new(), Vec::new());
@@ -51,10 +55,21 @@ pub fn measure(options: &Options, show: &mut dyn FnMut(Measurement)) -> Result<(
         Goal::AtLeast(GOAL),
         note(&ours, ""),
     ));
-    let pairs = |peer: &[f64]| ours.iter().copied().zip(peer.iter().copied()).collect::<Vec<_>>();
+    let pairs = |peer: &[f64]| {
+        ours.iter()
+            .copied()
+            .zip(peer.iter().copied())
+            .collect::<Vec<_>>()
+    };
     for (name, peer) in [(ARROW_JSON, &arrow), (VALUES, &values)] {
         let more = ", payload alone: no event id, no envelope";
-        show(Measurement::paired(name, unit, &pairs(peer), Goal::None, note(peer, more)));
+        show(Measurement::paired(
+            name,
+            unit,
+            &pairs(peer),
+            Goal::None,
+            note(peer, more),
+        ));
     }
     Ok(())
 }

@@ -34,7 +34,9 @@ pub fn measure(options: &Options, show: &mut dyn FnMut(Measurement)) -> Result<(
     if options.wants_any(&[LATE, KEPT]) {
         let (runs, seconds) = if options.quick { (1, 4) } else { (5, SECONDS) };
         let events = RATE * seconds;
-        say(&format!("{RATE} events a second for {seconds} s, {runs} times"));
+        say(&format!(
+            "{RATE} events a second for {seconds} s, {runs} times"
+        ));
         let sink = Sink::start()?;
         let (mut late, mut kept, mut p50, mut max) = (vec![], vec![], vec![], vec![]);
         for _ in 0..runs {
@@ -72,19 +74,37 @@ pub fn measure(options: &Options, show: &mut dyn FnMut(Measurement)) -> Result<(
             spread(&p50),
             spread(&max)
         );
-        show(Measurement::alone(LATE, "ms", median(&late), Goal::AtMost(1.0), note));
+        show(Measurement::alone(
+            LATE,
+            "ms",
+            median(&late),
+            Goal::AtMost(1.0),
+            note,
+        ));
         let note = format!(
             "scheduled span / span from stream_start to stream_complete, with the first connections and the last save in it, {}",
             spread(&kept)
         );
-        show(Measurement::alone(KEPT, "share", median(&kept), Goal::AtLeast(0.999), note));
+        show(Measurement::alone(
+            KEPT,
+            "share",
+            median(&kept),
+            Goal::AtLeast(0.999),
+            note,
+        ));
     }
     if options.wants(EARLY) {
         let (early, arrived, closest) = early(options, &world, &speedup)?;
         let note = format!(
             "arrivals at the development gate before they were due, of {arrived}; the closest was {closest:?} after its moment"
         );
-        show(Measurement::alone(EARLY, "events", early as f64, Goal::AtMost(0.0), note));
+        show(Measurement::alone(
+            EARLY,
+            "events",
+            early as f64,
+            Goal::AtMost(0.0),
+            note,
+        ));
     }
     Ok(())
 }
@@ -127,7 +147,11 @@ fn early(
         closest = closest.min(after);
     }
     if arrivals.len() as u64 != ran.events {
-        return Err(format!("{} of {} events arrived", arrivals.len(), ran.events));
+        return Err(format!(
+            "{} of {} events arrived",
+            arrivals.len(),
+            ran.events
+        ));
     }
     let closest = Duration::from_nanos(u64::try_from(closest).unwrap_or(0));
     Ok((early, arrivals.len(), closest))
@@ -141,7 +165,9 @@ fn anchor(log: &str) -> Option<(EventTime, i64)> {
     let digits = |text: &str| {
         let start = text.find(|c: char| c.is_ascii_digit())?;
         let text = &text[start..];
-        let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let end = text
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len());
         text[..end].parse::<i64>().ok()
     };
     let wall = line.split_once("wall_epoch: ")?.1;

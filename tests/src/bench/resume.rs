@@ -38,7 +38,11 @@ pub fn measure(options: &Options, show: &mut dyn FnMut(Measurement)) -> Result<(
             row: (rows - 2) * step / 39,
         })
         .collect();
-    say(&format!("going on at {} places of the last of {} files", places.len(), part + 1));
+    say(&format!(
+        "going on at {} places of the last of {} files",
+        places.len(),
+        part + 1
+    ));
     let mut times = Vec::new();
     for place in &places {
         times.push(first_event(&world, *place)?.as_secs_f64() * 1e3);
@@ -48,14 +52,26 @@ pub fn measure(options: &Options, show: &mut dyn FnMut(Measurement)) -> Result<(
         places.len(),
         spread(&times)
     );
-    show(Measurement::alone(NAME, "ms", median(&times), Goal::AtMost(GOAL), note));
+    show(Measurement::alone(
+        NAME,
+        "ms",
+        median(&times),
+        Goal::AtMost(GOAL),
+        note,
+    ));
     if options.wants(PROCESS) {
         let place = places[places.len() / 2];
         let took = whole_process(options, &path, &world, place)?;
         let note = "process start, verification, cursor, one event to the sink, save, receipt, \
                     process end"
             .to_owned();
-        show(Measurement::alone(PROCESS, "ms", took.as_secs_f64() * 1e3, Goal::None, note));
+        show(Measurement::alone(
+            PROCESS,
+            "ms",
+            took.as_secs_f64() * 1e3,
+            Goal::None,
+            note,
+        ));
     }
     Ok(())
 }
@@ -67,11 +83,12 @@ fn first_event(world: &Opened, place: RowPlace) -> Result<Duration, String> {
     let resume = Some(ResumeAt { place, ts: None });
     let mut encoder = Encoder::new(world.context()).map_err(failed)?;
     let began = Instant::now();
-    let mut reader =
-        RowReader::open(&world.world.store, view, resume, all, ReadLimits::default())
-            .map_err(failed)?;
+    let mut reader = RowReader::open(&world.world.store, view, resume, all, ReadLimits::default())
+        .map_err(failed)?;
     let rows = reader.next().map_err(failed)?.ok_or("no row is left")?;
-    let batch = encoder.encode(&rows, &view.parts[place.part].name, &all).batch;
+    let batch = encoder
+        .encode(&rows, &view.parts[place.part].name, &all)
+        .batch;
     let took = began.elapsed();
     match batch.events.first() {
         Some(event) if event.place.row == place.row + 1 => Ok(took),
@@ -123,10 +140,15 @@ fn whole_process(
         _ => {}
     }
     let scenario_run_id = world.world.receipt.run_id.clone();
-    let key = checkpoint_key(&world.plan, &world.world, &scenario_run_id, OUTPUT, Lane::WHOLE);
-    let store = checkpoint::open(&worldstream::plan::CheckpointStorePlan::File {
-        root: root.clone(),
-    });
+    let key = checkpoint_key(
+        &world.plan,
+        &world.world,
+        &scenario_run_id,
+        OUTPUT,
+        Lane::WHOLE,
+    );
+    let store =
+        checkpoint::open(&worldstream::plan::CheckpointStorePlan::File { root: root.clone() });
     let saved = worlds::runtime()?.block_on(async {
         let mut lease = store.take(&key).await?;
         lease

@@ -70,7 +70,10 @@ impl Sink {
     /// Has wrk push `body` over so many connections for some time.
     pub fn wrk(&self, body: &[u8], connections: usize, time: Duration) -> Result<Wrk, String> {
         let broken = |error: std::io::Error| format!("wrk: {error}");
-        let (file, script) = (self.dir.path().join("body"), self.dir.path().join("post.lua"));
+        let (file, script) = (
+            self.dir.path().join("body"),
+            self.dir.path().join("post.lua"),
+        );
         fs::write(&file, body).map_err(broken)?;
         // The headers that we send, too.
         let text = format!(

@@ -139,7 +139,9 @@ pub fn measure(options: &Options, show: &mut dyn FnMut(Measurement)) -> Result<(
     let (pairs, seconds) = if options.quick { (3, 2) } else { (7, 8) };
     let time = Duration::from_secs(seconds);
     for (in_flight, goal) in CASES.into_iter().filter(|(n, _)| wanted(*n)) {
-        say(&format!("{in_flight} in flight, {pairs} pairs of {seconds} s"));
+        say(&format!(
+            "{in_flight} in flight, {pairs} pairs of {seconds} s"
+        ));
         // How many events that time takes.
         let rate = sink.wrk(&body, in_flight, Duration::from_secs(1))?.rate;
         let events = ((rate * seconds as f64) as u64).clamp(1, LARGE).to_string();
@@ -175,14 +177,26 @@ pub fn measure(options: &Options, show: &mut dyn FnMut(Measurement)) -> Result<(
             "wrk -t1 -c{in_flight}, {} bytes a body, {pairs} pairs of about {seconds} s",
             body.len()
         );
-        show(Measurement::paired(&path, "events/s", &rates, Goal::Ratio(goal), note));
+        show(Measurement::paired(
+            &path,
+            "events/s",
+            &rates,
+            Goal::Ratio(goal),
+            note,
+        ));
         let note = format!(
             "user and system time of the process / events, {}; wrk {:.1} µs",
             spread(&ours_cpu),
             median(&wrk_cpu)
         );
         let micros = median(&ours_cpu);
-        show(Measurement::alone(&cpu, "µs", micros, Goal::AtMost(CPU_GOAL), note));
+        show(Measurement::alone(
+            &cpu,
+            "µs",
+            micros,
+            Goal::AtMost(CPU_GOAL),
+            note,
+        ));
     }
     Ok(())
 }
@@ -207,7 +221,13 @@ pub fn memory(options: &Options, show: &mut dyn FnMut(Measurement)) -> Result<()
             ran.rate()
         );
         let goal = Goal::AtMost(MEMORY_GOAL);
-        show(Measurement::alone(name, "MiB", ran.usage.peak_mib, goal, note));
+        show(Measurement::alone(
+            name,
+            "MiB",
+            ran.usage.peak_mib,
+            goal,
+            note,
+        ));
     }
     Ok(())
 }

@@ -83,11 +83,7 @@ fn parts(world: &Path) -> Result<Vec<PathBuf>, String> {
 }
 
 /// Writes a part anew with other event times; `row` counts over all parts.
-fn space_out(
-    part: &Path,
-    row: &mut i64,
-    spacing: i64,
-) -> Result<(), Box<dyn std::error::Error>> {
+fn space_out(part: &Path, row: &mut i64, spacing: i64) -> Result<(), Box<dyn std::error::Error>> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(fs::File::open(part)?)?;
     let schema = reader.schema().clone();
     let column = schema.index_of("ts_utc")?;
@@ -96,7 +92,8 @@ fn space_out(
     let properties = WriterProperties::builder()
         .set_max_row_group_row_count(Some(122_880))
         .build();
-    let mut writer = ArrowWriter::try_new(fs::File::create(&new)?, schema.clone(), Some(properties))?;
+    let mut writer =
+        ArrowWriter::try_new(fs::File::create(&new)?, schema.clone(), Some(properties))?;
     for batch in reader.build()? {
         let batch = batch?;
         let times: Vec<i64> = (0..batch.num_rows() as i64)

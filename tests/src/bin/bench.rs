@@ -25,7 +25,9 @@ struct Args {
 fn main() -> ExitCode {
     let args = Args::parse();
     if cfg!(debug_assertions) {
-        eprintln!("bench measures a release build: cargo run --release -p worldstream-tests --bin bench");
+        eprintln!(
+            "bench measures a release build: cargo run --release -p worldstream-tests --bin bench"
+        );
         return ExitCode::FAILURE;
     }
     let options = Options {

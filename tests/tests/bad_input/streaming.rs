@@ -15,8 +15,15 @@ fn wide(bench: &mut Bench) -> Setup {
     for part in [FIRST, SECOND] {
         setup.rewrite(TRAFFIC, part, |columns| {
             let rows = columns[0].1.len();
-            let texts = (0..rows).map(|row| char::from(b'a' + row as u8 % 26).to_string().repeat(300_000));
-            columns.push(("wide".into(), Arc::new(StringArray::from_iter_values(texts))));
+            let texts = (0..rows).map(|row| {
+                char::from(b'a' + row as u8 % 26)
+                    .to_string()
+                    .repeat(300_000)
+            });
+            columns.push((
+                "wide".into(),
+                Arc::new(StringArray::from_iter_values(texts)),
+            ));
         });
     }
     setup
@@ -24,17 +31,24 @@ fn wide(bench: &mut Bench) -> Setup {
 
 /// Starts a stream against a gate that is slow until `change` was made, which it is after the
 /// first arrivals. Gives the error's code and message and what arrived.
-fn change_meanwhile(change: impl FnOnce(&Setup)) -> (Setup, String, Vec<Arrival>, tempfile::TempDir) {
+fn change_meanwhile(
+    change: impl FnOnce(&Setup),
+) -> (Setup, String, Vec<Arrival>, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let template = template(dir.path());
     let mut bench = Bench::new(&dir.path().join("bench"), &template);
     let setup = wide(&mut bench);
-    bench.gate.set_faults(vec!["latency=100ms".parse().unwrap()]);
+    bench
+        .gate
+        .set_faults(vec!["latency=100ms".parse().unwrap()]);
     let end = Instant::now() + Duration::from_secs(60);
     let outcome = std::thread::scope(|scope| {
         let streaming = scope.spawn(|| setup.call("run", false));
         while bench.gate.summary().pushes < 2 {
-            assert!(!streaming.is_finished() && Instant::now() < end, "nothing arrives");
+            assert!(
+                !streaming.is_finished() && Instant::now() < end,
+                "nothing arrives"
+            );
             std::thread::sleep(Duration::from_millis(2));
         }
         change(&setup);
@@ -44,7 +58,10 @@ fn change_meanwhile(change: impl FnOnce(&Setup)) -> (Setup, String, Vec<Arrival>
     let arrived = bench.arrived();
     assert!(!outcome.stderr.contains("panicked"), "{outcome:#?}");
     let outcome = outcome.expect(10);
-    let error = outcome.stderr.lines().find_map(|line| line.strip_prefix("error: "));
+    let error = outcome
+        .stderr
+        .lines()
+        .find_map(|line| line.strip_prefix("error: "));
     let error = error.expect("an error").to_owned();
     // Whatever was sent, the cursor is behind the last of it.
     let last = arrived.len() - 1;
@@ -52,7 +69,10 @@ fn change_meanwhile(change: impl FnOnce(&Setup)) -> (Setup, String, Vec<Arrival>
         serde_json::from_slice(&std::fs::read(setup.cursor()).unwrap()).unwrap();
     assert_eq!(cursor["last_row_index"], last % PART_ROWS, "{cursor}");
     let part = [FIRST, SECOND][last / PART_ROWS];
-    assert!(cursor["last_file"].as_str().unwrap().ends_with(part), "{cursor}");
+    assert!(
+        cursor["last_file"].as_str().unwrap().ends_with(part),
+        "{cursor}"
+    );
     // And a start says so again before it sends anything.
     let again = bench.call(&setup, "run", false);
     assert_ne!(again.finished.code, Some(0));
@@ -62,12 +82,24 @@ fn change_meanwhile(change: impl FnOnce(&Setup)) -> (Setup, String, Vec<Arrival>
 
 /// The arrivals are the first of the view, in order, each once.
 fn assert_prefix(arrived: &[Arrival], whole: &Setup) {
-    let ids: Vec<&str> = arrived.iter().map(|event| event.event_id.as_str()).collect();
+    let ids: Vec<&str> = arrived
+        .iter()
+        .map(|event| event.event_id.as_str())
+        .collect();
     let distinct: std::collections::BTreeSet<_> = ids.iter().collect();
     assert_eq!(distinct.len(), ids.len());
     let times = read(&whole.path(&view(TRAFFIC, FIRST)));
-    let times = times.iter().find(|(name, _)| name == "ts_utc").unwrap().1.clone();
-    let times = times.as_any().downcast_ref::<StringArray>().unwrap().clone();
+    let times = times
+        .iter()
+        .find(|(name, _)| name == "ts_utc")
+        .unwrap()
+        .1
+        .clone();
+    let times = times
+        .as_any()
+        .downcast_ref::<StringArray>()
+        .unwrap()
+        .clone();
     for (row, event) in arrived.iter().enumerate().take(PART_ROWS) {
         assert_eq!(event.ts_utc[..23], times.value(row)[..23], "row {row}");
     }
@@ -77,7 +109,10 @@ fn assert_prefix(arrived: &[Arrival], whole: &Setup) {
 fn the_next_part_deleted() {
     let (setup, error, arrived, _dir) = change_meanwhile(|it| it.remove(&view(TRAFFIC, SECOND)));
     assert!(error.starts_with("STREAM_VIEW_CHANGED: "), "{error}");
-    assert!(error.contains(SECOND) && error.contains("no such file any more"), "{error}");
+    assert!(
+        error.contains(SECOND) && error.contains("no such file any more"),
+        "{error}"
+    );
     assert_eq!(arrived.len(), PART_ROWS);
     assert_prefix(&arrived, &setup);
 }
@@ -92,7 +127,10 @@ fn the_next_part_replaced() {
         std::fs::rename(aside, it.path(&view(TRAFFIC, SECOND))).unwrap();
     });
     assert!(error.starts_with("STREAM_VIEW_CHANGED: "), "{error}");
-    assert!(error.contains(SECOND) && error.contains("expected the part of"), "{error}");
+    assert!(
+        error.contains(SECOND) && error.contains("expected the part of"),
+        "{error}"
+    );
     assert_eq!(arrived.len(), PART_ROWS);
     assert_prefix(&arrived, &setup);
 }
@@ -100,7 +138,9 @@ fn the_next_part_replaced() {
 #[test]
 fn the_next_part_cut_short() {
     let (setup, error, arrived, _dir) = change_meanwhile(|it| {
-        it.edit(&view(TRAFFIC, SECOND), |bytes| bytes.truncate(bytes.len() / 2));
+        it.edit(&view(TRAFFIC, SECOND), |bytes| {
+            bytes.truncate(bytes.len() / 2)
+        });
     });
     assert!(error.starts_with("STREAM_VIEW_CHANGED: "), "{error}");
     assert!(error.contains(SECOND), "{error}");
@@ -112,9 +152,16 @@ fn the_next_part_cut_short() {
 fn the_part_that_is_read_deleted() {
     let (_, error, arrived, _dir) = change_meanwhile(|it| it.remove(&view(TRAFFIC, FIRST)));
     assert!(error.starts_with("STREAM_VIEW_CHANGED: "), "{error}");
-    assert!(error.contains(FIRST) && error.contains("no such file any more"), "{error}");
+    assert!(
+        error.contains(FIRST) && error.contains("no such file any more"),
+        "{error}"
+    );
     // What was read ahead was sent, whole rows, and no row of the next part.
-    assert!((2..PART_ROWS).contains(&arrived.len()), "{} arrived", arrived.len());
+    assert!(
+        (2..PART_ROWS).contains(&arrived.len()),
+        "{} arrived",
+        arrived.len()
+    );
 }
 
 #[test]
@@ -127,7 +174,11 @@ fn the_part_that_is_read_overwritten() {
     });
     assert!(error.starts_with("STREAM_VIEW_CHANGED: "), "{error}");
     assert!(error.contains(FIRST), "{error}");
-    assert!((2..PART_ROWS).contains(&arrived.len()), "{} arrived", arrived.len());
+    assert!(
+        (2..PART_ROWS).contains(&arrived.len()),
+        "{} arrived",
+        arrived.len()
+    );
 }
 
 #[test]
@@ -142,11 +193,17 @@ fn the_help_of_a_wrong_flag_names_it() {
         (&["run", "--in-flight", "1.5"], "--in-flight"),
         (&["run", "--moon"], "--moon"),
         (&["run", "extra"], "extra"),
-        (&["plan", "--max-events-per-output", "many"], "--max-events-per-output"),
+        (
+            &["plan", "--max-events-per-output", "many"],
+            "--max-events-per-output",
+        ),
         (&["moon"], "moon"),
         (&[], "Usage"),
     ] {
         let ended = run(args.iter().copied()).finish().expect(2);
-        assert!(ended.stderr.contains(word) && ended.stdout.is_empty(), "{ended:#?}");
+        assert!(
+            ended.stderr.contains(word) && ended.stdout.is_empty(),
+            "{ended:#?}"
+        );
     }
 }

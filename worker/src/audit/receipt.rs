@@ -355,9 +355,7 @@ mod tests {
             failure: Some((&failure).into()),
             started_at_utc: EventTime::MIN,
             ended_at_utc: EventTime::MAX,
-            lateness: vec![
-                Lateness::of(&receipt.output_id, receipt.lane, &late()).unwrap(),
-            ],
+            lateness: vec![Lateness::of(&receipt.output_id, receipt.lane, &late()).unwrap()],
             outputs: vec![receipt],
         };
         let path = dir.path().join("new/summary.json");
