@@ -147,7 +147,15 @@ pub fn side_by_side<'a>(cases: Vec<(String, Box<dyn FnOnce() + Send + 'a>)>) {
     let failed: Vec<String> = std::thread::scope(|scope| {
         let running: Vec<_> = cases
             .into_iter()
-            .map(|(name, case)| (name, scope.spawn(case)))
+            .map(|(name, case)| {
+                let label = name.clone();
+                let timed = move || {
+                    let began = std::time::Instant::now();
+                    case();
+                    println!("{label}: {:.1?}", began.elapsed());
+                };
+                (name, scope.spawn(timed))
+            })
             .collect();
         running
             .into_iter()

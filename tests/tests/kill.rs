@@ -16,8 +16,8 @@ struct Case {
     seed: u64,
     in_flight: usize,
     flush_every: u64,
-    /// Of each answer, so that kills find requests in flight.
-    latency: &'static str,
+    /// Of the gate: it is slow, so that kills find requests in flight.
+    faults: &'static [&'static str],
     rows: u64,
     /// At most so many pushes from a start to its kill.
     pushes: u64,
@@ -32,7 +32,7 @@ fn one_in_flight() {
         seed: 1,
         in_flight: 1,
         flush_every: 20,
-        latency: "latency=2ms",
+        faults: &["latency=2ms"],
         rows: 2000,
         pushes: 150,
     });
@@ -44,7 +44,8 @@ fn thirty_two_in_flight() {
         seed: 32,
         in_flight: 32,
         flush_every: 40,
-        latency: "latency=8ms",
+        // Events that are tried again come late, as far as the window allows.
+        faults: &["latency=8ms", "5xx:p=0.02"],
         rows: 6000,
         pushes: 500,
     });
@@ -73,9 +74,14 @@ fn kill(case: &Case) {
     assert_complete(&whole, |output| order[output].len() as u64);
 
     let bed = dir.path().join("killed");
-    let gate = GateProcess::start(&bed, &["--fault", case.latency]);
+    let faults = case.faults.iter().flat_map(|fault| ["--fault", *fault]);
+    let gate = GateProcess::start(&bed, &faults.collect::<Vec<_>>());
     let stream = Stream::new(&bed, &world, &gate.url)
         .set("checkpoints.flushEvery", case.flush_every)
+        .set(
+            "gate.retry",
+            serde_json::json!({"base": "20ms", "attempts": 20}),
+        )
         .args(["--in-flight", &case.in_flight.to_string()]);
     let mut starts = Vec::new();
     let mut random = ChaCha8Rng::seed_from_u64(case.seed);
@@ -158,7 +164,8 @@ fn check_arrivals(
             .collect();
         let mut seen = HashSet::new();
         let mut repeats = vec![0; starts.len()];
-        for arrival in arrivals.iter().filter(|it| it.event_type == *output) {
+        let taken = arrivals.iter().filter(|it| it.decision.is_some());
+        for arrival in taken.filter(|it| it.event_type == *output) {
             // The start that it belongs to is the last one before it.
             let start = starts.partition_point(|start| *start <= arrival.at) - 1;
             pushed.insert(start);

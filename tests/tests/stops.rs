@@ -261,6 +261,16 @@ const MAX_LAG: Duration = Duration::from_secs(1);
 const SLACK: f64 = 0.75;
 
 fn stand(bed: &Path, world: &Path, overload: &str, code: i32) -> (Stood, Value) {
+    stand_with(bed, world, overload, code, |stream| stream)
+}
+
+fn stand_with(
+    bed: &Path,
+    world: &Path,
+    overload: &str,
+    code: i32,
+    more: fn(Stream) -> Stream,
+) -> (Stood, Value) {
     let gate = GateProcess::start(bed, &[]);
     let speedup = 86_400.0 / PACED.as_secs_f64();
     let stream = Stream::new(bed, world, &gate.url).args([
@@ -271,7 +281,7 @@ fn stand(bed: &Path, world: &Path, overload: &str, code: i32) -> (Stood, Value) 
         "--max-lag",
         &format!("{}s", MAX_LAG.as_secs()),
     ]);
-    let running = stream.command().start();
+    let running = more(stream).command().start();
     until("it is well under way", || gate.pushes() > 600);
     running.signal("STOP");
     let stopped = monotonic();
@@ -315,6 +325,10 @@ fn a_process_that_stood_still_goes_on_by_its_policy() {
         (
             "catch-up".into(),
             Box::new(|| catch_up(&dir.join("catch-up"), world)),
+        ),
+        (
+            "catch-up, bounded".into(),
+            Box::new(|| catch_up_bounded(&dir.join("bounded"), world)),
         ),
         (
             "fail".into(),
@@ -392,6 +406,27 @@ fn catch_up(bed: &Path, world: &Path) {
         );
     }
 }
+
+fn catch_up_bounded(bed: &Path, world: &Path) {
+    let (stood, _) = stand_with(bed, world, "catch-up", 0, |stream| {
+        stream.set("defaults.catchUpEps", CATCH_UP_EPS)
+    });
+    // More than this many are overdue, and all that come are late as long as some are.
+    let second = stood.went_on..stood.went_on + 1_000_000_000;
+    let late = stood.arrivals.iter();
+    let late = late.filter(|it| it.event_type == TRAFFIC && second.contains(&it.at));
+    let late = late.count();
+    println!("{late} of the traffic in the first second");
+    assert!(late <= CATCH_UP_EPS + 50, "{late}");
+    let longer = stood.took.as_secs_f64() - stood.schedule.as_secs_f64();
+    assert!(
+        longer < STANDSTILL.as_secs_f64() / 2.0,
+        "longer by {longer} s"
+    );
+}
+
+/// Three times what is due in a second, and less than what becomes due in the standstill.
+const CATCH_UP_EPS: usize = 400;
 
 impl Stood {
     /// The first arrival, and the event time that the clock began at.
