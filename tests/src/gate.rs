@@ -121,6 +121,28 @@ impl GateProcess {
         serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"))
     }
 
+    /// Waits for so many arrivals after the first `from` ones, and gives them. Arrivals are
+    /// written behind the answers.
+    pub fn arrivals_after(&self, from: usize, count: usize) -> Vec<Arrival> {
+        let mut all = Vec::new();
+        crate::inside::until("arrivals in the gate's file", || {
+            // A last line may be half written.
+            let whole = crate::inside::whole_lines(&self.record_all);
+            all = whole
+                .iter()
+                .map(|line| serde_json::from_str(line).expect("an arrival"))
+                .collect();
+            all.len() >= from + count
+        });
+        all.split_off(from)
+    }
+
+    /// Waits until it has ended, and gives everything that arrived, in order.
+    pub fn recorded(mut self) -> Vec<Arrival> {
+        self.child.wait().expect("a child can be awaited");
+        arrivals(&self.record_all)
+    }
+
     /// Sends it a signal by name.
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill")

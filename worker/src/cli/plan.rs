@@ -4,7 +4,7 @@
 use std::io::Write;
 
 use clap::Args;
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::CellAlignment;
 use serde::Serialize;
 use worldstream_crds::{ExitCode, Reason};
 
@@ -12,15 +12,17 @@ use super::CliError;
 use crate::checkpoint::{self, CheckpointStore};
 use crate::engine::replay::{checkpoint_key, resume_at, scenario_run_id};
 use crate::failure::Failure;
+use crate::gate::GateClient;
 use crate::plan::{Lane, RunFlags, StreamPlan};
 use crate::report::figures::{second, thousands};
+use crate::report::table;
 use crate::time::EventTime;
 use crate::view::{self, ViewScan};
 use crate::world::{Role, SelectedOutput, VerifiedWorld};
 
 const EXAMPLES: &str = "\
 Example:
-  worldstream plan --profile local --engine-run-root target/world --speedup 3600 \\
+  worldstream plan --profile local --engine-run-root demo/world --speedup 3600 \\
       --platform-run-id platform_20260101T000000Z --gate-url http://127.0.0.1:8081";
 
 /// Verify a world and say what a replay would send; sends nothing
@@ -122,6 +124,8 @@ pub fn run(args: &PlanArgs, json: bool, out: &mut dyn Write) -> Result<ExitCode,
 
 async fn verify(plan: &StreamPlan) -> Result<(VerifiedWorld, Vec<Vec<CursorReport>>), Failure> {
     let world = crate::world::verify(&plan.world).await?;
+    // A start would refuse a credential or CA file that is no good; nothing is connected to.
+    GateClient::new(&plan.gate)?;
     let store = checkpoint::open(&plan.checkpoint.store);
     let run_id = scenario_run_id(plan, &world);
     let mut cursors = Vec::new();
@@ -225,8 +229,9 @@ fn write_text(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
     for warning in &report.warnings {
         writeln!(out, "warning   {warning}")?;
     }
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header([
+    writeln!(out)?;
+    let mut table = table::plain();
+    table.set_header([
         "output",
         "role",
         "rows",
@@ -272,7 +277,7 @@ fn write_text(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    writeln!(out, "{table}")
+    writeln!(out, "{}", table::text(&mut table))
 }
 
 fn standing(cursor: &CursorReport) -> String {
