@@ -2,8 +2,8 @@
 //! and gates to run it against, and what was recorded of it. Everything that a test starts ends
 //! with the test.
 
-pub mod exact;
 pub mod bench;
+pub mod exact;
 pub mod generated;
 pub mod inside;
 pub mod made;
