@@ -8,11 +8,11 @@ pub mod generated;
 pub mod inside;
 pub mod made;
 pub mod proxy;
+pub mod stream;
 
 mod gate;
 mod program;
 mod record;
-pub mod stream;
 
 pub use exact::Exact;
 pub use gate::GateProcess;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+pub use crate::inside::until;
 use crate::{Finished, PLATFORM_RUN_ID, Program, run};
 
 /// Long enough for anything that a test waits for, on a slow machine, too.
@@ -125,19 +126,6 @@ pub fn assert_complete(summary: &Value, rows: impl Fn(&str) -> u64) {
         assert_eq!(count("rows"), sum, "{receipt:#}");
         let output = receipt["output_id"].as_str().expect("an output");
         assert_eq!(count("rows"), rows(output), "{receipt:#}");
-    }
-}
-
-/// Waits until something holds; fails the test if it does not within [`LONG`].
-#[track_caller]
-pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let end = std::time::Instant::now() + LONG;
-    while !holds() {
-        assert!(
-            std::time::Instant::now() < end,
-            "not within {LONG:?}: {what}"
-        );
-        std::thread::sleep(Duration::from_millis(2));
     }
 }
 
