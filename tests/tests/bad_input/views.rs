@@ -150,7 +150,7 @@ fn parts(cases: &mut Cases) {
     });
     first("binary at once", "STREAM_FAILED", &[FIRST, "row 0", "column blob"], |columns| {
         let rows = columns[0].1.len();
-        let blob = arrow_array::BinaryArray::from_vec(vec![b"\0"; rows]);
+        let blob = arrow_array::BinaryArray::from_vec(vec![&b"\0"[..]; rows]);
         columns.push(("blob".into(), Arc::new(blob)));
     });
     let case = cases.add("the first time is unreadable", "STREAM_FAILED", &[FIRST, "row 0", "ts_utc"], |it| {
