@@ -97,7 +97,6 @@ fn flags(cases: &mut Cases) {
         ),
         ("no lag at all", "max-lag", "0s", "more than 0"),
         ("an endless speedup", "speedup", "inf", "finite"),
-        ("no checkpoint root", "checkpoint-root", "", "empty"),
     ] {
         cases.add(name, USAGE, &[&format!("--{flag}"), words], move |it| {
             it.flag(flag, value)
@@ -321,13 +320,6 @@ fn profiles(cases: &mut Cases) {
             it.profile_text = Some(text.clone());
         });
     }
-    let case = |cases: &mut Cases, name: &str, profile: &'static str, words: &[&str]| {
-        cases.add(name, USAGE, words, move |it| {
-            // A second --profile is refused by itself: take the place of the first.
-            it.args.push(format!("--profile={profile}"));
-        });
-    };
-    case(cases, "two profiles named", "local", &["--profile"]);
 }
 
 fn streams(cases: &mut Cases) {

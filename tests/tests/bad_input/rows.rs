@@ -232,7 +232,8 @@ fn pages(cases: &mut Cases) {
         ),
     ] {
         let part_at = usize::from(part == SECOND);
-        let words = [part, &format!("row group {group}"), "corrupt"];
+        let at = format!("row group {group}");
+        let words = [part, at.as_str(), "corrupt"];
         let case = cases.add(what, "STREAM_FAILED", &words, move |it| {
             it.traffic_only();
             it.rewrite(TRAFFIC, part, |_| {});

@@ -267,7 +267,7 @@ fn parts(cases: &mut Cases) {
         &[FIRST, "row 0", "column blob"],
         |columns| {
             let rows = columns[0].1.len();
-            let blob = arrow_array::BinaryArray::from_vec(vec![b"\0"; rows]);
+            let blob = arrow_array::BinaryArray::from_vec(vec![&b"\0"[..]; rows]);
             columns.push(("blob".into(), Arc::new(blob)));
         },
     );

@@ -141,6 +141,7 @@ impl Inputs<'_> {
             }),
             None => Err(Failure::new(Reason::EngineRootMissing, self.object())
                 .field("spec.engineRunRoot")
+                .found("nothing")
                 .expected("a local path or s3://bucket/prefix, there or in --engine-run-root")
                 .into()),
         }
@@ -423,6 +424,7 @@ impl Inputs<'_> {
         let platform_run_id = platform_run_id.ok_or_else(|| {
             Failure::new(Reason::PlatformRunIdMissing, self.object())
                 .field("spec.platformRunId")
+                .found("nothing")
                 .expected("platform_YYYYMMDDTHHMMSSZ, there or in --platform-run-id")
         })?;
         Ok(IdentityPlan {

@@ -174,7 +174,7 @@ impl Gates<'_> {
     ) -> Result<String> {
         let mut digest = Sha256::new();
         for path in paths {
-            let missing = || self.missing(gate, &path, "file of its bundle");
+            let missing = || self.missing(gate, &path, "listed file");
             let opened = self.store.stream(&path).await;
             let mut bytes = opened
                 .map_err(|error| missing().cause(&error))?
