@@ -2,15 +2,24 @@
 //! and gates to run it against, and what was recorded of it. Everything that a test starts ends
 //! with the test.
 
+pub mod bench;
+pub mod exact;
 pub mod generated;
+pub mod inside;
+pub mod made;
+pub mod proxy;
 
 mod gate;
 mod program;
 mod record;
+pub mod stream;
 
+pub use exact::Exact;
 pub use gate::GateProcess;
+pub use made::MadeWorld;
 pub use program::{Finished, Program, Running, program, run};
-pub use record::{Arrival, arrivals, envelopes, json_lines};
+pub use proxy::Proxy;
+pub use record::{Arrival, arrivals, envelopes, json_lines, monotonic};
 
 use std::path::PathBuf;
 

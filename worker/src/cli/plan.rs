@@ -12,6 +12,7 @@ use super::CliError;
 use crate::checkpoint::{self, CheckpointStore};
 use crate::engine::replay::{checkpoint_key, resume_at, scenario_run_id};
 use crate::failure::Failure;
+use crate::gate::GateClient;
 use crate::plan::{Lane, RunFlags, StreamPlan};
 use crate::report::figures::{second, thousands};
 use crate::report::table;
@@ -123,6 +124,8 @@ pub fn run(args: &PlanArgs, json: bool, out: &mut dyn Write) -> Result<ExitCode,
 
 async fn verify(plan: &StreamPlan) -> Result<(VerifiedWorld, Vec<Vec<CursorReport>>), Failure> {
     let world = crate::world::verify(&plan.world).await?;
+    // A start would refuse a credential or CA file that is no good; nothing is connected to.
+    GateClient::new(&plan.gate)?;
     let store = checkpoint::open(&plan.checkpoint.store);
     let run_id = scenario_run_id(plan, &world);
     let mut cursors = Vec::new();

@@ -2,7 +2,6 @@
 //! figures. Everything here runs on the output's one thread.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -11,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 use tokio::sync::{Mutex, Notify, mpsc};
+use worldstream_crds::Overload;
 
 use super::board::{Board, LaneGauge};
 use super::feed::Feed;
@@ -18,7 +18,7 @@ use super::quarantine;
 use super::watermark::{Step, Watermark};
 use crate::audit::session::FlushReason;
 use crate::checkpoint::{Checkpoint, CheckpointKey, Cursor};
-use crate::clock::{ClockReader, Due, DueTimer, Mono, Motion, RateLimiter, Revision};
+use crate::clock::{ClockReader, Due, DueTimer, Mono, Motion, OutputRate, Revision};
 use crate::envelope::EventBatch;
 use crate::failure::{Failure, Result};
 use crate::gate::Decision;
@@ -37,13 +37,15 @@ pub struct Ticket {
     pub envelope: Bytes,
 }
 
-/// A checkpoint to be saved, and why.
+/// A checkpoint to be saved, and what the session is told when it is.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     /// What is saved.
     pub checkpoint: Checkpoint,
-    /// Why now; none: between two flushes, and not worth a word in the session.
-    pub reason: Option<FlushReason>,
+    /// The flushes that it covers, oldest first.
+    pub flushes: Vec<(FlushReason, Cursor)>,
+    /// Nothing will follow.
+    pub last: bool,
 }
 
 /// What decides how a lane is sent.
@@ -71,7 +73,7 @@ pub struct Lane {
     view: ViewPlan,
     rows_before_part: Vec<u64>,
     rules: LaneRules,
-    rate: Rc<RefCell<RateLimiter>>,
+    rate: Rc<RefCell<OutputRate>>,
     turn: Mutex<Turn>,
     state: RefCell<State>,
     /// Room in the window, or for unsaved events.
@@ -91,6 +93,8 @@ struct Turn {
     revision: Option<Revision>,
     next_change: Mono,
     timer: DueTimer,
+    /// The lane fell behind by more than `max_lag` under `CatchUp`, and has not caught up since.
+    catching_up: bool,
 }
 
 struct State {
@@ -99,7 +103,8 @@ struct State {
     saved: u64,
     /// `rows` at the newest snapshot.
     snapped: u64,
-    waiting: VecDeque<Snapshot>,
+    /// Flushes that no snapshot covers yet.
+    flushes: Vec<(FlushReason, Cursor)>,
     failure: Option<Failure>,
     /// Nothing is left to send, or to be waited for.
     closed: bool,
@@ -114,7 +119,7 @@ impl Lane {
         board: Arc<Board>,
         view: ViewPlan,
         rules: LaneRules,
-        rate: Rc<RefCell<RateLimiter>>,
+        rate: Rc<RefCell<OutputRate>>,
         feed: mpsc::Receiver<Feed>,
         clock: ClockReader,
         mut watermark: Watermark,
@@ -153,13 +158,14 @@ impl Lane {
                 revision: None,
                 next_change: Mono(0),
                 timer,
+                catching_up: false,
             }),
             state: RefCell::new(State {
                 watermark,
                 issued: rows,
                 saved: rows,
                 snapped: rows,
-                waiting: VecDeque::new(),
+                flushes: Vec::new(),
                 failure: None,
                 closed: false,
             }),
@@ -233,14 +239,11 @@ impl Lane {
     /// IG has an event.
     pub fn taken(&self, sequence: u64, decision: Option<Decision>, retries: u32) {
         let flush = self.rules.checkpoint.flush_every;
-        // Half way to the bound, so that the save is done before the bound is reached and
-        // sending does not wait for it.
-        let step = (flush / 2).max(1);
         let mut limit = None;
         let mut state = self.state.borrow_mut();
         let State {
             watermark,
-            waiting,
+            flushes,
             snapped,
             ..
         } = &mut *state;
@@ -250,13 +253,10 @@ impl Lane {
             retries,
             |watermark, passed| match passed {
                 Step::Before(place) => {
-                    let leaves = watermark
-                        .reached()
-                        .is_some_and(|reached| reached.place.part < place.part);
-                    if leaves && watermark.progress().rows > *snapped {
-                        *snapped = watermark.progress().rows;
-                        waiting
-                            .push_back(self.snapshot(watermark, Some(FlushReason::FileComplete)));
+                    let before = watermark.reached();
+                    if before.is_some_and(|reached| reached.place.part < place.part) {
+                        let cursor = self.cursor(watermark);
+                        flushes.extend(cursor.map(|cursor| (FlushReason::FileComplete, cursor)));
                     }
                 }
                 Step::After(decision) => {
@@ -270,18 +270,17 @@ impl Lane {
                             )
                         });
                     }
-                    let rows = watermark.progress().rows;
-                    if rows.is_multiple_of(step) || rows.is_multiple_of(flush) {
-                        *snapped = rows;
-                        let reason = rows
-                            .is_multiple_of(flush)
-                            .then_some(FlushReason::PeriodicFlush);
-                        waiting.push_back(self.snapshot(watermark, reason));
+                    if watermark.progress().rows.is_multiple_of(flush) {
+                        let cursor = self.cursor(watermark);
+                        flushes.extend(cursor.map(|cursor| (FlushReason::PeriodicFlush, cursor)));
                     }
                 }
             },
         );
-        let wanted = !waiting.is_empty();
+        // Half way to the bound, so that the save is done before the bound is reached and
+        // sending does not wait for it.
+        let wanted =
+            !flushes.is_empty() || watermark.progress().rows - *snapped >= flush.div_ceil(2);
         drop(state);
         if retries > 0 {
             self.gauge.retried.fetch_add(u64::from(retries), Relaxed);
@@ -313,38 +312,36 @@ impl Lane {
     /// Nothing is in flight any more and nothing will be: what is not saved yet is to be saved.
     pub fn close(&self) {
         let mut state = self.state.borrow_mut();
-        let unsaved = state.watermark.progress().rows > state.saved;
         let complete = state.watermark.progress().complete && state.watermark.open() == 0;
         state.watermark.progress().complete = complete;
-        if unsaved || complete {
-            let reason = match (complete, &state.failure) {
-                (true, _) => FlushReason::OutputComplete,
-                (false, None) if self.capped_at(state.issued) => FlushReason::MaxEvents,
-                (false, _) => FlushReason::Stopping,
-            };
-            let snapshot = self.snapshot(&state.watermark, Some(reason));
-            state.waiting.push_back(snapshot);
+        let reason = match (complete, &state.failure) {
+            (true, _) => FlushReason::OutputComplete,
+            (false, None) if self.capped_at(state.issued) => FlushReason::MaxEvents,
+            (false, _) => FlushReason::Stopping,
+        };
+        if let Some(cursor) = self.cursor(&state.watermark)
+            && (complete || state.watermark.progress().rows > state.saved)
+        {
+            state.flushes.push((reason, cursor));
         }
         state.closed = true;
         drop(state);
         self.save.notify_one();
     }
 
-    /// The snapshots that wait to be saved, oldest first, and whether they are the last.
-    pub fn unsaved(&self) -> (VecDeque<Snapshot>, bool) {
-        let mut state = self.state.borrow_mut();
-        (std::mem::take(&mut state.waiting), state.closed)
-    }
-
-    /// A snapshot of now, if anything was taken since the last one: for saving in time.
+    /// What is to be saved now, if anything was taken since the last time, or the lane is closed.
     pub fn snap(&self) -> Option<Snapshot> {
         let mut state = self.state.borrow_mut();
         let rows = state.watermark.progress().rows;
-        if rows == state.snapped || state.closed {
+        if rows == state.snapped && !state.closed {
             return None;
         }
         state.snapped = rows;
-        Some(self.snapshot(&state.watermark, Some(FlushReason::PeriodicFlush)))
+        Some(Snapshot {
+            checkpoint: self.checkpoint(&state.watermark),
+            flushes: std::mem::take(&mut state.flushes),
+            last: state.closed,
+        })
     }
 
     /// A checkpoint is durable.
@@ -358,8 +355,8 @@ impl Lane {
     /// The figures at the end, as they were last snapped, and how late events were (µs).
     pub fn end(&self) -> (Checkpoint, Histogram<u64>) {
         let state = self.state.borrow();
-        let snapshot = self.snapshot(&state.watermark, None);
-        (snapshot.checkpoint, self.lateness.borrow().clone())
+        let checkpoint = self.checkpoint(&state.watermark);
+        (checkpoint, self.lateness.borrow().clone())
     }
 
     /// Follows the clock beside the turn, which may wait for something else meanwhile: says what
@@ -386,19 +383,19 @@ impl Lane {
         }
     }
 
-    fn snapshot(&self, watermark: &Watermark, reason: Option<FlushReason>) -> Snapshot {
-        let cursor = watermark.reached().map(|reached| Cursor {
+    fn cursor(&self, watermark: &Watermark) -> Option<Cursor> {
+        watermark.reached().map(|reached| Cursor {
             // Places come from the plan's parts.
             last_file: self.view.parts[reached.place.part].name.clone(),
             last_row_index: reached.place.row,
             last_ts_utc: reached.ts.map(|ts| ts.to_string()),
-        });
-        Snapshot {
-            checkpoint: Checkpoint {
-                cursor,
-                progress: Some(watermark.snapshot()),
-            },
-            reason,
+        })
+    }
+
+    fn checkpoint(&self, watermark: &Watermark) -> Checkpoint {
+        Checkpoint {
+            cursor: self.cursor(watermark),
+            progress: Some(watermark.snapshot()),
         }
     }
 
@@ -489,15 +486,18 @@ impl Lane {
         let sequence = {
             let mut state = self.state.borrow_mut();
             state.issued += 1;
-            state
+            let sequence = state
                 .watermark
-                .issue(batch.event_id(turn.at), event.place, event.ts)
+                .issue(batch.event_id(turn.at), event.place, event.ts);
+            // Before the next event is shown: this one is what the lane is behind by now.
+            self.gauge.set_oldest(state.watermark.oldest());
+            sequence
         };
         turn.at += 1;
         if let Some(next) = batch.events.get(turn.at) {
             self.gauge.set_next(Some(next.ts));
         }
-        self.rate.borrow_mut().take();
+        self.rate.borrow_mut().take(turn.catching_up);
         if let Some(due) = due {
             let micros = now.since(due).as_micros() as u64;
             self.lateness.borrow_mut().saturating_record(micros.max(1));
@@ -529,6 +529,7 @@ impl Lane {
                 };
             }
             Due::At(due) if due > now => {
+                turn.catching_up = false;
                 return Permit::Later {
                     at: due.min(turn.next_change),
                 };
@@ -545,14 +546,22 @@ impl Lane {
             self.board.look.notify_one();
             return Permit::Later { at: now + LATE };
         }
-        let mut rate = self.rate.borrow_mut();
-        let ready = rate.ready_at(now);
+        turn.catching_up = self.catches_up(turn.catching_up, due, now);
+        let ready = self.rate.borrow_mut().ready_at(now, turn.catching_up);
         match ready > now {
             true => Permit::Later {
                 at: ready.min(turn.next_change),
             },
             false => Permit::Now { due },
         }
+    }
+
+    /// Whether an event that may be sent now is sent to catch up: from the moment on at which the
+    /// lane is behind by more than `max_lag`, until an event comes that is not due yet.
+    fn catches_up(&self, already: bool, due: Option<Mono>, now: Mono) -> bool {
+        let pace = &self.rules.pace;
+        let late = |due: Mono| already || now.since(due) > pace.max_lag;
+        pace.overload == Overload::CatchUp && due.is_some_and(late)
     }
 
     /// Waits for a moment, a change of the clock, or a stop.

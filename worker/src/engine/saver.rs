@@ -29,30 +29,25 @@ pub async fn run(
     let mut interval = tokio::time::interval(plan.flush_interval);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        let in_time = tokio::select! {
-            () = lane.save.notified() => None,
-            _ = interval.tick() => lane.snap(),
-        };
-        let (mut waiting, closed) = lane.unsaved();
-        waiting.extend(in_time);
-        if let Some(newest) = waiting.back() {
-            if let Err(failure) = save(lane, lease.as_mut(), plan, &newest.checkpoint).await {
-                lane.fail(failure);
-                return;
-            }
-            lane.saved(&newest.checkpoint);
+        tokio::select! {
+            () = lane.save.notified() => {}
+            _ = interval.tick() => {}
         }
-        for snapshot in &waiting {
-            let (Some(reason), Some(cursor)) = (snapshot.reason, &snapshot.checkpoint.cursor)
-            else {
-                continue;
-            };
-            let event = Event::checkpoint_saved(&lane.key, cursor, reason);
+        let Some(snapshot) = lane.snap() else {
+            continue;
+        };
+        if let Err(failure) = save(lane, lease.as_mut(), plan, &snapshot.checkpoint).await {
+            lane.fail(failure);
+            return;
+        }
+        lane.saved(&snapshot.checkpoint);
+        for (reason, cursor) in &snapshot.flushes {
+            let event = Event::checkpoint_saved(&lane.key, cursor, *reason);
             if let Err(failure) = session.append(&event) {
                 warn!(%failure, "the session log lacks a saved checkpoint");
             }
         }
-        if closed {
+        if snapshot.last {
             return;
         }
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use worldstream_crds::{
-    AuthSpec, OnQuarantine, OutputList, Reason, SecretRef, StreamProfileSpec, TextSource,
+    AuthSpec, OnQuarantine, OutputList, SecretRef, StreamProfileSpec, TextSource,
 };
 
 use super::documents::Document;
@@ -14,7 +14,6 @@ use super::values::{self, Checked};
 use super::{
     AuthPlan, Mount, Named, QuarantinePlan, RetryPlan, SecretSource, built_in, policy_files,
 };
-use crate::failure::Failure;
 
 type Result<T, E = PlanError> = std::result::Result<T, E>;
 
@@ -84,13 +83,13 @@ fn known_built_in<'a>(
         })
 }
 
-/// A text that a profile names. A file that cannot be read is kept as such, for the check that
-/// needs it; that there is none is told by the second value.
-fn read_text(
+/// A text that a profile names: the catalogue, the gate map, the producer allowlist. A file that
+/// cannot be read is kept as such, for the check that needs it.
+pub fn text(
     profile: &Document<StreamProfileSpec>,
     path: &str,
     source: &TextSource,
-) -> Result<(Named, bool)> {
+) -> Result<Named> {
     one_of(
         profile,
         path,
@@ -102,11 +101,10 @@ fn read_text(
     )?;
     if let Some(name) = &source.built_in {
         let (name, text) = known_built_in(profile, path, name)?;
-        let named = Named {
+        return Ok(Named {
             name: built_in::name(name),
             text: Ok(text.to_owned()),
-        };
-        return Ok((named, false));
+        });
     }
     if let Some(file) = &source.file {
         let file = check(
@@ -114,49 +112,25 @@ fn read_text(
             &format!("{path}.file"),
             values::some_text(file.clone()),
         )?;
-        let (text, absent) = match std::fs::read(&file) {
-            Ok(bytes) => (
-                String::from_utf8(bytes).map_err(|error| format!("is not UTF-8: {error}")),
-                false,
-            ),
-            Err(error) => (
-                Err(error.to_string()),
-                error.kind() == std::io::ErrorKind::NotFound,
-            ),
+        let text = match std::fs::read(&file) {
+            Ok(bytes) => String::from_utf8(bytes).map_err(|error| format!("is not UTF-8: {error}")),
+            Err(error) => Err(error.to_string()),
         };
-        return Ok((Named { name: file, text }, absent));
+        return Ok(Named { name: file, text });
     }
-    let named = Named {
+    Ok(Named {
         name: format!("{}: {path}.inline", profile.yaml.file()),
         text: Ok(source.inline.clone().unwrap_or_default()),
-    };
-    Ok((named, false))
+    })
 }
 
-/// The catalogue or the gate map.
-pub fn text(
-    profile: &Document<StreamProfileSpec>,
-    path: &str,
-    source: &TextSource,
-) -> Result<Named> {
-    Ok(read_text(profile, path, source)?.0)
-}
-
-/// The producer allowlist; none if the profile names none.
-///
-/// Errors: `PRODUCER_ALLOWLIST_MISSING` for a file that does not exist.
+/// The producer allowlist; none if the profile names none. A file that is absent or unreadable is
+/// found out when the world is verified, in its place among the checks.
 pub fn allowlist(profile: &Document<StreamProfileSpec>) -> Result<Option<Named>> {
-    let Some(source) = &profile.spec.producer.allowlist else {
-        return Ok(None);
-    };
-    let (named, absent) = read_text(profile, "spec.producer.allowlist", source)?;
-    if absent {
-        return Err(Failure::new(Reason::ProducerAllowlistMissing, named.name)
-            .expected("a file with a producer id a line")
-            .detail(named.text.err().unwrap_or_default())
-            .into());
-    }
-    Ok(Some(named))
+    let source = profile.spec.producer.allowlist.as_ref();
+    source
+        .map(|source| text(profile, "spec.producer.allowlist", source))
+        .transpose()
 }
 
 /// A policy list: a built-in one where the profile has none.

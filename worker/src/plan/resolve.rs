@@ -22,8 +22,8 @@ type Profile = Document<StreamProfileSpec>;
 /// Reads the files that the flags name, and makes the plan. What the command line does.
 ///
 /// Errors: [`PlanError::Usage`] for what is written wrongly, else `ENGINE_ROOT_MISSING`,
-/// `PLATFORM_RUN_ID_MISSING`, `WSP_LANE_CONFIG_INVALID` or `PRODUCER_ALLOWLIST_MISSING`. Nothing
-/// of the world, of IG or of a checkpoint is looked at.
+/// `PLATFORM_RUN_ID_MISSING` or `WSP_LANE_CONFIG_INVALID`. Nothing of the world, of IG or of a
+/// checkpoint is looked at.
 pub fn plan(flags: &RunFlags) -> Result<StreamPlan> {
     resolve(&Documents::read(&flags.files)?, flags)
 }

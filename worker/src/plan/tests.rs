@@ -784,19 +784,6 @@ fn broken() -> Vec<Case> {
                 ("s.yaml", stream(&[])),
                 (
                     "p.yaml",
-                    profile(&[GATE])
-                        .replace("{id: p}", "{id: p, allowlist: {file: $DIR/absent.txt}}"),
-                ),
-            ],
-            args: vec![],
-            code: "PRODUCER_ALLOWLIST_MISSING",
-            parts: vec!["absent.txt"],
-        },
-        Case {
-            files: vec![
-                ("s.yaml", stream(&[])),
-                (
-                    "p.yaml",
                     profile(&[GATE]).replace("{id: p}", "{id: \"a\\tb\"}"),
                 ),
             ],

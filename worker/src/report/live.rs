@@ -191,6 +191,9 @@ fn text(output: &OutputFigures, rate: f64) -> String {
 }
 
 fn troubles(output: &OutputFigures, text: &mut String) {
+    if !output.finished && !output.gate_away.is_zero() {
+        text.push_str(&format!("  gate away {} s", output.gate_away.as_secs()));
+    }
     if output.retried > 0 {
         text.push_str(&format!("  {} retries", thousands(output.retried)));
     }

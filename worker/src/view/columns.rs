@@ -9,7 +9,7 @@ use parquet::basic::Encoding;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 
-use super::footer::guarded;
+use super::guarded::guarded;
 
 /// A row group must have this many values for its dictionary to be worth keeping, unless the
 /// part has only one.

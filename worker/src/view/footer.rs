@@ -3,11 +3,11 @@
 
 use bytes::Bytes;
 use parquet::arrow::parquet_to_arrow_schema;
-use parquet::errors::ParquetError;
 use parquet::file::metadata::{FooterTail, ParquetMetaData, ParquetMetaDataReader};
 use sha2::{Digest, Sha256};
 use worldstream_crds::Reason;
 
+use super::guarded::guarded;
 use super::object::{Fetched, Object};
 use crate::failure::{Failure, Result};
 
@@ -168,22 +168,4 @@ fn no_parquet(object: &Object, found: &str) -> Failure {
     Failure::new(Reason::StreamFailed, &object.name)
         .found(found)
         .expected("a Parquet file: the part is truncated or no Parquet")
-}
-
-/// Bytes that are no sound Parquet must never end the process: where the decoder panics, that is
-/// an error like any other.
-pub(super) fn guarded<T, E: Into<ParquetError>>(
-    decode: impl FnOnce() -> std::result::Result<T, E>,
-) -> std::result::Result<T, ParquetError> {
-    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(decode)) {
-        Ok(result) => result.map_err(Into::into),
-        Err(panic) => {
-            let text = panic
-                .downcast_ref::<String>()
-                .map(String::as_str)
-                .or(panic.downcast_ref::<&str>().copied())
-                .unwrap_or("the decoder panicked");
-            Err(ParquetError::General(text.to_owned()))
-        }
-    }
 }

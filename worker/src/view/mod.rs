@@ -4,6 +4,7 @@
 mod check;
 mod columns;
 mod footer;
+mod guarded;
 mod object;
 mod part;
 mod prune;

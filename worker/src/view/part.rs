@@ -15,7 +15,8 @@ use parquet::file::metadata::{
 };
 use worldstream_crds::Reason;
 
-use super::footer::{self, TS_UTC, guarded};
+use super::footer::{self, TS_UTC};
+use super::guarded::guarded;
 use super::object::Object;
 use super::reader::{Columns, ReadLimits, Usage};
 use super::source::{Blocking, PartSource};

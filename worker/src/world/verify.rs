@@ -16,8 +16,9 @@ use crate::view::ViewPlan;
 
 /// Verifies the world that a plan names; reads no row and sends nothing.
 ///
-/// The order: root, receipt and world key, scenario, manifest, seal, catalogue and selection,
-/// producer, the gates of all selected outputs, the view of each output.
+/// The order is that of the codes in contracts section 10: root, receipt and world key, scenario,
+/// manifest, seal, catalogue and selection, the gates of all selected outputs, producer, the view
+/// of each output.
 ///
 /// # Errors
 /// The first check that fails, with its reason code (contracts section 10).
@@ -39,7 +40,6 @@ pub async fn verify_with(
     let catalogue = Catalogue::parse(&plan.catalogue)?;
     let gate_map = GateMap::parse(&plan.gate_map)?;
     let selection = selection::select(&plan.selection, &catalogue)?;
-    producer::check(&plan.producer_id, plan.producer_allowlist.as_ref())?;
     let gates = Gates {
         store: &store,
         map: &gate_map,
@@ -50,6 +50,7 @@ pub async fn verify_with(
     gates
         .check(selected, plan.gate_check, plan.gate_upstream)
         .await?;
+    producer::check(&plan.producer_id, plan.producer_allowlist.as_ref())?;
 
     let mut outputs = Vec::with_capacity(selection.outputs.len());
     for (role, output) in selection.outputs {
