@@ -129,9 +129,12 @@ pub fn assert_complete(summary: &Value, rows: impl Fn(&str) -> u64) {
     }
 }
 
+/// A case by its name.
+pub type Case<'a> = (String, Box<dyn FnOnce() + Send + 'a>);
+
 /// Runs cases that mostly wait side by side, and fails with the names of those that failed.
 #[track_caller]
-pub fn side_by_side<'a>(cases: Vec<(String, Box<dyn FnOnce() + Send + 'a>)>) {
+pub fn side_by_side(cases: Vec<Case>) {
     let failed: Vec<String> = std::thread::scope(|scope| {
         let running: Vec<_> = cases
             .into_iter()

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use worldstream_tests::stream::{
-    LONG, Stream, assert_complete, receipt, receipts, sample, side_by_side, until,
+    Case, LONG, Stream, assert_complete, receipt, receipts, sample, side_by_side, until,
 };
 use worldstream_tests::{Arrival, GateProcess, Running, envelopes};
 
@@ -84,7 +84,7 @@ fn every_fault_for_ten_seconds() {
     let dir = tempfile::tempdir().unwrap();
     let world = world(dir.path());
     let (dir, world) = (dir.path(), &world);
-    let mut cases: Vec<(String, Box<dyn FnOnce() + Send>)> = Vec::new();
+    let mut cases: Vec<Case> = Vec::new();
     for (number, (fault, in_vain)) in FAULTS.iter().enumerate() {
         let bed = move |kind: &str| dir.join(format!("{kind}-{number}"));
         cases.push((

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use worldstream_tests::stream::{
-    LONG, Stream, assert_complete, receipts, sample, side_by_side, until,
+    Case, LONG, Stream, assert_complete, receipts, sample, side_by_side, until,
 };
 use worldstream_tests::{Arrival, GateProcess, monotonic};
 
@@ -25,7 +25,7 @@ fn a_signal_stops_it_with_everything_saved() {
     let world = dir.path().join("world");
     sample(&world, 1000, &["--days", "1"]);
     let (dir, world) = (dir.path(), &world);
-    let mut cases: Vec<(String, Box<dyn FnOnce() + Send>)> = Vec::new();
+    let mut cases: Vec<Case> = Vec::new();
     for signal in ["INT", "TERM"] {
         for in_flight in ["1", "16"] {
             let name = format!("{signal}-{in_flight}");
@@ -147,7 +147,7 @@ fn twice(bed: &Path, world: &Path) {
 fn a_view_that_is_another_one_since_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    let mut cases: Vec<(String, Box<dyn FnOnce() + Send>)> = Vec::new();
+    let mut cases: Vec<Case> = Vec::new();
     for (name, change) in CHANGES {
         let bed = dir.join(name);
         cases.push(((*name).to_owned(), Box::new(move || changed(&bed, change))));
