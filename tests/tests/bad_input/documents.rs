@@ -100,7 +100,7 @@ fn profiles(cases: &mut Cases) {
         ("a share of more than all", "gate/quarantine", json!({"policy": "Stop", "maxShare": 1.5}), "0 to 1"),
         ("flushes of nothing", "checkpoints", json!({"flushEvery": 0}), "spec.checkpoints.flushEvery"),
         ("two catalogues", "catalogue", json!({"builtIn": "catalogue.yaml", "inline": "x"}), "exactly one of"),
-        ("no catalogue", "catalogue", json!({}), "none of its fields"),
+        ("a catalogue of no source", "catalogue", json!({}), "none of its fields"),
         ("an unknown built-in", "catalogue", json!({"builtIn": "moon.yaml"}), "moon.yaml"),
         ("an absent list of outputs", "trafficOutputs", json!({"fraud": {"file": "absent.yaml"}}), "cannot be read"),
         ("lists and an allowlist", "trafficOutputs", json!({

@@ -25,6 +25,8 @@ fn wide(bench: &mut Bench) -> Setup {
 /// Starts a stream against a gate that is slow until `change` was made, which it is after the
 /// first arrivals. Gives the error's code and message and what arrived.
 fn change_meanwhile(change: impl FnOnce(&Setup)) -> (Setup, String, Vec<Arrival>, tempfile::TempDir) {
+    // Built before the time counts.
+    worldstream_tests::program();
     let dir = tempfile::tempdir().unwrap();
     let template = template(dir.path());
     let mut bench = Bench::new(&dir.path().join("bench"), &template);
@@ -138,7 +140,7 @@ fn a_wrong_flag_is_named() {
         (&["run", "--start-from", "monday"], "--start-from"),
         (&["run", "--traffic-mode", "both"], "--traffic-mode"),
         (&["run", "--overload", "never"], "--overload"),
-        (&["run", "--lanes", "-1"], "--lanes"),
+        (&["run", "--lanes=-1"], "--lanes"),
         (&["run", "--in-flight", "1.5"], "--in-flight"),
         (&["run", "--moon"], "--moon"),
         (&["run", "--checkpoint-root="], "--checkpoint-root"),

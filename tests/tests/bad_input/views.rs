@@ -87,7 +87,7 @@ fn parts(cases: &mut Cases) {
         ("part empty", |bytes| bytes.clear(), "0 bytes"),
         ("part of a few bytes", |bytes| bytes.truncate(7), "7 bytes"),
         ("part cut in half", |bytes| bytes.truncate(bytes.len() / 2), "no Parquet"),
-        ("part without its last byte", |bytes| drop(bytes.pop()), "no Parquet"),
+        ("part without its last byte", |bytes| bytes.truncate(bytes.len() - 1), "no Parquet"),
         ("part with a byte more", |bytes| bytes.push(0), "no Parquet"),
         ("part is text", |bytes| *bytes = b"a,b\n1,2\n".repeat(9), "no Parquet"),
         ("part cut in its middle", |bytes| drop(bytes.drain(50..1050)), "expected"),
