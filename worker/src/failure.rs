@@ -115,8 +115,22 @@ impl Failure {
             text.push_str(": ");
             text.push_str(detail);
         }
-        text.replace(['\n', '\r'], " ")
+        one_line(&text)
     }
+}
+
+/// A text as it can stand in one line of a log or a terminal: what was found in a broken file may
+/// hold anything.
+pub(crate) fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\r' | '\t' => line.push(' '),
+            c if c.is_control() => line.extend(c.escape_default()),
+            c => line.push(c),
+        }
+    }
+    line
 }
 
 /// What was found may be a whole file: the first 200 characters say enough.
