@@ -148,3 +148,19 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_one_line_whatever_was_found() {
+        let failure = Failure::new(Reason::GatePassInvalid, "a\tb")
+            .found("x\0\u{1b}[31m\r\ny\u{85}é")
+            .detail("1\n2");
+        assert_eq!(
+            failure.message(),
+            "a b: found x\\u{0}\\u{1b}[31m  y\\u{85}é: 1 2"
+        );
+    }
+}
