@@ -2,15 +2,24 @@
 //! and gates to run it against, and what was recorded of it. Everything that a test starts ends
 //! with the test.
 
+pub mod bench;
+pub mod exact;
 pub mod generated;
+pub mod inside;
+pub mod made;
+pub mod proxy;
+pub mod stream;
 
 mod gate;
 mod program;
 mod record;
 
+pub use exact::Exact;
 pub use gate::GateProcess;
+pub use made::MadeWorld;
 pub use program::{Finished, Program, Running, program, run};
-pub use record::{Arrival, arrivals, envelopes, json_lines};
+pub use proxy::Proxy;
+pub use record::{Arrival, arrivals, envelopes, json_lines, monotonic};
 
 use std::path::PathBuf;
 
@@ -22,6 +31,11 @@ pub fn golden() -> PathBuf {
 /// The repository's root.
 pub fn repository() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Whether suites run in their long form (`make test-long`).
+pub fn long() -> bool {
+    std::env::var_os("WORLDSTREAM_TESTS").is_some_and(|form| form == "long")
 }
 
 /// The platform run id of the golden envelopes, and of tests that do not care.

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 /// The program's path. Built on first use, so that a test never runs an old one.
@@ -86,12 +86,10 @@ impl Program {
             command.current_dir(dir);
         }
         let mut child = command.spawn().expect("worldstream starts");
-        let stdout = collect(child.stdout.take().expect("stdout is piped"));
-        let stderr = collect(child.stderr.take().expect("stderr is piped"));
         Running {
+            stdout: Collected::start(child.stdout.take().expect("stdout is piped")),
+            stderr: Collected::start(child.stderr.take().expect("stderr is piped")),
             child,
-            stdout: Some(stdout),
-            stderr: Some(stderr),
             began: Instant::now(),
         }
     }
@@ -102,22 +100,48 @@ impl Program {
     }
 }
 
-type Collected = std::thread::JoinHandle<String>;
+/// What a pipe said up to now, read by a thread of its own.
+struct Collected {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    reading: Option<std::thread::JoinHandle<()>>,
+}
 
-fn collect(mut from: impl Read + Send + 'static) -> Collected {
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        // A process that is killed closes its pipes.
-        let _ = from.read_to_end(&mut bytes);
-        String::from_utf8_lossy(&bytes).into_owned()
-    })
+impl Collected {
+    fn start(mut from: impl Read + Send + 'static) -> Collected {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let into = bytes.clone();
+        let reading = std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            // A process that is killed closes its pipes.
+            while let Ok(length @ 1..) = from.read(&mut buffer) {
+                into.lock()
+                    .expect("nobody panics with it")
+                    .extend(&buffer[..length]);
+            }
+        });
+        Collected {
+            bytes,
+            reading: Some(reading),
+        }
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes.lock().expect("nobody panics with it")).into_owned()
+    }
+
+    fn whole(&mut self) -> String {
+        if let Some(reading) = self.reading.take() {
+            let _ = reading.join();
+        }
+        self.text()
+    }
 }
 
 /// A process that runs. Killed when dropped.
 pub struct Running {
     child: Child,
-    stdout: Option<Collected>,
-    stderr: Option<Collected>,
+    stdout: Collected,
+    stderr: Collected,
     began: Instant,
 }
 
@@ -134,6 +158,17 @@ impl Running {
             .status()
             .expect("kill runs");
         assert!(status.success(), "kill -{name} {}", self.id());
+    }
+
+    /// What it has printed to stderr up to now.
+    pub fn stderr(&self) -> String {
+        self.stderr.text()
+    }
+
+    /// Kills it with SIGKILL and waits for its end.
+    pub fn kill(mut self) -> Finished {
+        self.child.kill().expect("a child can be killed");
+        self.finish()
     }
 
     /// Whether it has ended.
@@ -167,13 +202,10 @@ impl Running {
     }
 
     fn finished(&mut self, status: ExitStatus) -> Finished {
-        let text = |handle: Option<Collected>| {
-            handle.map_or(String::new(), |handle| handle.join().unwrap_or_default())
-        };
         Finished {
             code: status.code(),
-            stdout: text(self.stdout.take()),
-            stderr: text(self.stderr.take()),
+            stdout: self.stdout.whole(),
+            stderr: self.stderr.whole(),
             took: self.began.elapsed(),
         }
     }

@@ -45,3 +45,9 @@ pub fn envelopes(path: &Path) -> Vec<serde_json::Value> {
 pub fn arrivals(path: &Path) -> Vec<Arrival> {
     json_lines(path)
 }
+
+/// Now, in [`Arrival::at`]'s nanoseconds.
+pub fn monotonic() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}

@@ -42,9 +42,10 @@ fn a_changed_byte_anywhere_is_a_failure_or_nothing() {
     sample::write(&spec, &|_| {}).unwrap();
     let files = files(&template);
     // Bundles of gates are many files of one kind: two of three changes are elsewhere.
-    let (bundles, others): (Vec<_>, Vec<_>) = files
-        .into_iter()
-        .partition(|file| file.components().any(|part| part.as_os_str() == "validation"));
+    let (bundles, others): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| {
+        file.components()
+            .any(|part| part.as_os_str() == "validation")
+    });
 
     let mut bench = Bench::new(&dir.path().join("clean"));
     copy(&template, &bench.world());
@@ -88,7 +89,11 @@ fn a_changed_byte_anywhere_is_a_failure_or_nothing() {
     println!("{MUTATIONS} mutations: {:#?}", codes.into_inner().unwrap());
     let wrong = wrong.into_inner().unwrap();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert_eq!(PANICS.load(Ordering::Relaxed), 0, "something panicked, see above");
+    assert_eq!(
+        PANICS.load(Ordering::Relaxed),
+        0,
+        "something panicked, see above"
+    );
 }
 
 /// What became of a changed world: a code, or a stream; else what is wrong with it.
@@ -106,7 +111,11 @@ fn check(
         Err(failure) => return Err(format!("{} events before {failure}", events.len())),
     };
     let part = file.extension().is_some_and(|it| it == "parquet");
-    if !part && let Some((id, _)) = events.iter().find(|(id, event)| clean.get(*id) != Some(event)) {
+    if !part
+        && let Some((id, _)) = events
+            .iter()
+            .find(|(id, event)| clean.get(*id) != Some(event))
+    {
         return Err(format!("event {id} is another"));
     }
     match (&end.failure, end.exit) {

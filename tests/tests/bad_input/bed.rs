@@ -219,7 +219,11 @@ impl Setup {
     /// The folder of the traffic's checkpoint.
     pub fn checkpoint(&self) -> PathBuf {
         let mut found = Vec::new();
-        find(&self.dir.join("runs"), &format!("output_id={TRAFFIC}"), &mut found);
+        find(
+            &self.dir.join("runs"),
+            &format!("output_id={TRAFFIC}"),
+            &mut found,
+        );
         assert_eq!(found.len(), 1, "{found:?}");
         found.remove(0)
     }
@@ -249,7 +253,11 @@ impl Setup {
             args.push("--json".into());
         }
         args.push(format!("--profile={}", path.display()));
-        args.extend(self.flags.iter().map(|(name, value)| format!("--{name}={value}")));
+        args.extend(
+            self.flags
+                .iter()
+                .map(|(name, value)| format!("--{name}={value}")),
+        );
         args.extend(self.args.iter().cloned());
         run(args).env("RUST_LOG", "error").dir(&self.dir).finish()
     }
@@ -309,9 +317,7 @@ pub fn write(path: &Path, columns: &[(String, ArrayRef)], group_rows: usize) {
     let schema = arrow_schema::Schema::new(
         columns
             .iter()
-            .map(|(name, array)| {
-                arrow_schema::Field::new(name, array.data_type().clone(), true)
-            })
+            .map(|(name, array)| arrow_schema::Field::new(name, array.data_type().clone(), true))
             .collect::<Vec<_>>(),
     );
     let arrays = columns.iter().map(|(_, array)| array.clone()).collect();
@@ -460,7 +466,9 @@ impl Outcome {
             .iter()
             .find(|word| message.contains(**word))
         {
-            return Err(format!("the message has {word:?}, which is no word for people"));
+            return Err(format!(
+                "the message has {word:?}, which is no word for people"
+            ));
         }
         if message.chars().any(char::is_control) || message.len() > 900 {
             return Err("the message is not one line".into());

@@ -31,8 +31,15 @@ fn every_case_is_refused_with_its_code_in_time() {
     rows::add(&mut cases);
     let cases = cases.0;
     let mut names = BTreeSet::new();
-    let twice: Vec<_> = cases.iter().filter(|case| !names.insert(&case.name)).collect();
-    assert!(twice.is_empty(), "{:?}", twice.iter().map(|case| &case.name).collect::<Vec<_>>());
+    let twice: Vec<_> = cases
+        .iter()
+        .filter(|case| !names.insert(&case.name))
+        .collect();
+    assert!(
+        twice.is_empty(),
+        "{:?}",
+        twice.iter().map(|case| &case.name).collect::<Vec<_>>()
+    );
     assert!(cases.len() >= 130, "{} cases", cases.len());
 
     let dir = tempfile::tempdir().unwrap();
@@ -63,7 +70,13 @@ fn every_case_is_refused_with_its_code_in_time() {
     let counts = counts.into_inner().unwrap();
     println!("{} cases: {counts:#?}", cases.len());
     let wrong = wrong.into_inner().unwrap();
-    assert!(wrong.is_empty(), "{} of {} cases:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {} cases:\n{}",
+        wrong.len(),
+        cases.len(),
+        wrong.join("\n")
+    );
 }
 
 /// The traffic's event ids of the sound world, in order.
@@ -72,7 +85,11 @@ fn clean(bench: &mut Bench) -> Vec<String> {
     setup.traffic_only();
     let outcome = bench.call(&setup, "run", false);
     assert_eq!(outcome.finished.code, Some(0), "{:#?}", outcome.finished);
-    let ids: Vec<String> = outcome.arrived.iter().map(|event| event.event_id.clone()).collect();
+    let ids: Vec<String> = outcome
+        .arrived
+        .iter()
+        .map(|event| event.event_id.clone())
+        .collect();
     assert_eq!(ids.len(), 2 * bed::PART_ROWS);
     // All that cases start from is sound, the whole world too.
     let whole = bench.setup();
@@ -86,9 +103,14 @@ fn try_case(bench: &mut Bench, case: &Case, json: bool, clean: &[String]) -> Res
     (case.spoil)(&mut setup);
     let first = bench.call(&setup, "run", json);
     let explain = |outcome: &bed::Outcome, text: String| {
-        format!("{text}; expected {} {:?}\n    {}", case.code, case.words, outcome.finished.stderr)
+        format!(
+            "{text}; expected {} {:?}\n    {}",
+            case.code, case.words, outcome.finished.stderr
+        )
     };
-    let message = first.check(case, json).map_err(|text| explain(&first, text))?;
+    let message = first
+        .check(case, json)
+        .map_err(|text| explain(&first, text))?;
     if std::env::var_os("SHOW").is_some() {
         println!("{}\n    {}: {message}", case.name, case.code);
     }
@@ -106,13 +128,19 @@ fn try_case(bench: &mut Bench, case: &Case, json: bool, clean: &[String]) -> Res
                 .check(case, json)
                 .map_err(|text| explain(&plan, format!("plan: {text}")))?;
             if planned != message {
-                return Err(explain(&plan, format!("run says {message}, plan says {planned}")));
+                return Err(explain(
+                    &plan,
+                    format!("run says {message}, plan says {planned}"),
+                ));
             }
         }
         Sent::Rows(rows) => {
             let expected: Vec<&String> = clean.iter().take(rows).collect();
             if ids != expected {
-                return Err(explain(&first, format!("{} events arrived, not the first {rows}", ids.len())));
+                return Err(explain(
+                    &first,
+                    format!("{} events arrived, not the first {rows}", ids.len()),
+                ));
             }
             let cursor = std::fs::read_to_string(setup.cursor());
             let cursor = cursor.map_err(|error| format!("no cursor: {error}"))?;
@@ -123,7 +151,9 @@ fn try_case(bench: &mut Bench, case: &Case, json: bool, clean: &[String]) -> Res
             }
             // Started again it says the same, and sends nothing twice.
             let again = bench.call(&setup, "run", json);
-            again.check(case, json).map_err(|text| explain(&again, format!("again: {text}")))?;
+            again
+                .check(case, json)
+                .map_err(|text| explain(&again, format!("again: {text}")))?;
             if !again.arrived.is_empty() {
                 return Err(format!("{} events arrived again", again.arrived.len()));
             }

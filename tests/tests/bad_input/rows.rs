@@ -16,14 +16,24 @@ pub fn column<'a>(columns: &'a mut Columns, name: &str) -> &'a mut ArrayRef {
 
 pub fn set_null(columns: &mut Columns, name: &str, row: usize) {
     let array = column(columns, name);
-    let valid: Vec<bool> = (0..array.len()).map(|at| at != row && array.is_valid(at)).collect();
-    let data = array.to_data().into_builder().nulls(Some(valid.into())).build().unwrap();
+    let valid: Vec<bool> = (0..array.len())
+        .map(|at| at != row && array.is_valid(at))
+        .collect();
+    let data = array
+        .to_data()
+        .into_builder()
+        .nulls(Some(valid.into()))
+        .build()
+        .unwrap();
     *array = make_array(data);
 }
 
 pub fn set_text(columns: &mut Columns, name: &str, row: usize, text: Option<&str>) {
     let array = column(columns, name);
-    let texts = array.as_any().downcast_ref::<StringArray>().expect("a text column");
+    let texts = array
+        .as_any()
+        .downcast_ref::<StringArray>()
+        .expect("a text column");
     let changed: StringArray = texts
         .iter()
         .enumerate()
@@ -34,7 +44,10 @@ pub fn set_text(columns: &mut Columns, name: &str, row: usize, text: Option<&str
 
 fn set_float(columns: &mut Columns, row: usize, value: f64) {
     let array = column(columns, "amount");
-    let floats = array.as_any().downcast_ref::<Float64Array>().expect("a float column");
+    let floats = array
+        .as_any()
+        .downcast_ref::<Float64Array>()
+        .expect("a float column");
     let changed: Float64Array = floats
         .iter()
         .enumerate()
@@ -46,11 +59,20 @@ fn set_float(columns: &mut Columns, row: usize, value: f64) {
 /// A column `payload_json` with the primary key of each row, but for one row.
 fn set_payload(columns: &mut Columns, row: usize, text: Option<&str>) {
     let flows = column(columns, "flow_id").clone();
-    let flows = flows.as_any().downcast_ref::<arrow_array::UInt64Array>().expect("flow ids");
+    let flows = flows
+        .as_any()
+        .downcast_ref::<arrow_array::UInt64Array>()
+        .expect("flow ids");
     let steps = column(columns, "event_seq").clone();
-    let steps = steps.as_any().downcast_ref::<arrow_array::Int64Array>().expect("steps");
+    let steps = steps
+        .as_any()
+        .downcast_ref::<arrow_array::Int64Array>()
+        .expect("steps");
     let seeds = column(columns, "seed").clone();
-    let seeds = seeds.as_any().downcast_ref::<arrow_array::Int64Array>().expect("seeds");
+    let seeds = seeds
+        .as_any()
+        .downcast_ref::<arrow_array::Int64Array>()
+        .expect("seeds");
     let texts = |columns: &mut Columns, name: &str| {
         let array = column(columns, name).clone();
         let array = array.as_any().downcast_ref::<StringArray>().expect("texts");
@@ -77,7 +99,12 @@ fn set_payload(columns: &mut Columns, row: usize, text: Option<&str>) {
 }
 
 pub fn add(cases: &mut Cases) {
-    let mut bad = |name: &str, part: usize, row: usize, code, words: &[&str], change: Box<dyn Fn(&mut Columns) + Send + Sync>| {
+    let mut bad = |name: &str,
+                   part: usize,
+                   row: usize,
+                   code,
+                   words: &[&str],
+                   change: Box<dyn Fn(&mut Columns) + Send + Sync>| {
         let file = [FIRST, SECOND][part];
         let mut all = vec![view(TRAFFIC, file), format!("row {row}")];
         all.extend(words.iter().map(|word| (*word).to_owned()));
@@ -139,7 +166,10 @@ pub fn add(cases: &mut Cases) {
         &["column ratio", "NaN"],
         Box::new(|columns| {
             let values = (0..PART_ROWS).map(|at| if at == 8 { f32::NAN } else { 0.1 });
-            columns.push(("ratio".into(), Arc::new(Float32Array::from_iter_values(values))));
+            columns.push((
+                "ratio".into(),
+                Arc::new(Float32Array::from_iter_values(values)),
+            ));
         }),
     );
     bad(
@@ -168,7 +198,10 @@ pub fn add(cases: &mut Cases) {
         );
     }
     for (what, text) in [
-        ("without its key", r#"{"seed": 7, "manifest_fingerprint": "a", "scenario_id": "b", "event_seq": 1}"#),
+        (
+            "without its key",
+            r#"{"seed": 7, "manifest_fingerprint": "a", "scenario_id": "b", "event_seq": 1}"#,
+        ),
         (
             "with a null key",
             r#"{"seed": 7, "manifest_fingerprint": "a", "scenario_id": "b", "event_seq": 1, "flow_id": null}"#,
@@ -191,7 +224,12 @@ fn pages(cases: &mut Cases) {
     for (what, part, group, damage) in [
         ("a page's header zeroed", FIRST, 2, (0, 24)),
         ("a page's header of ones", SECOND, 1, (0, 24)),
-        ("a page's levels and values overwritten", SECOND, 3, (20, 400)),
+        (
+            "a page's levels and values overwritten",
+            SECOND,
+            3,
+            (20, 400),
+        ),
     ] {
         let part_at = usize::from(part == SECOND);
         let at = format!("row group {group}");

@@ -15,8 +15,15 @@ fn wide(bench: &mut Bench) -> Setup {
     for part in [FIRST, SECOND] {
         setup.rewrite(TRAFFIC, part, |columns| {
             let rows = columns[0].1.len();
-            let texts = (0..rows).map(|row| char::from(b'a' + row as u8 % 26).to_string().repeat(300_000));
-            columns.push(("wide".into(), Arc::new(StringArray::from_iter_values(texts))));
+            let texts = (0..rows).map(|row| {
+                char::from(b'a' + row as u8 % 26)
+                    .to_string()
+                    .repeat(300_000)
+            });
+            columns.push((
+                "wide".into(),
+                Arc::new(StringArray::from_iter_values(texts)),
+            ));
         });
     }
     setup
@@ -24,19 +31,26 @@ fn wide(bench: &mut Bench) -> Setup {
 
 /// Starts a stream against a gate that is slow until `change` was made, which it is after the
 /// first arrivals. Gives the error's code and message and what arrived.
-fn change_meanwhile(change: impl FnOnce(&Setup)) -> (Setup, String, Vec<Arrival>, tempfile::TempDir) {
+fn change_meanwhile(
+    change: impl FnOnce(&Setup),
+) -> (Setup, String, Vec<Arrival>, tempfile::TempDir) {
     // Built before the time counts.
     worldstream_tests::program();
     let dir = tempfile::tempdir().unwrap();
     let template = template(dir.path());
     let mut bench = Bench::new(&dir.path().join("bench"), &template);
     let setup = wide(&mut bench);
-    bench.gate.set_faults(vec!["latency=100ms".parse().unwrap()]);
+    bench
+        .gate
+        .set_faults(vec!["latency=100ms".parse().unwrap()]);
     let end = Instant::now() + Duration::from_secs(60);
     let outcome = std::thread::scope(|scope| {
         let streaming = scope.spawn(|| setup.call("run", false));
         while bench.gate.summary().pushes < 2 {
-            assert!(!streaming.is_finished() && Instant::now() < end, "nothing arrives");
+            assert!(
+                !streaming.is_finished() && Instant::now() < end,
+                "nothing arrives"
+            );
             std::thread::sleep(Duration::from_millis(2));
         }
         change(&setup);
@@ -46,7 +60,10 @@ fn change_meanwhile(change: impl FnOnce(&Setup)) -> (Setup, String, Vec<Arrival>
     let arrived = bench.arrived();
     assert!(!outcome.stderr.contains("panicked"), "{outcome:#?}");
     let outcome = outcome.expect(10);
-    let error = outcome.stderr.lines().find_map(|line| line.strip_prefix("error: "));
+    let error = outcome
+        .stderr
+        .lines()
+        .find_map(|line| line.strip_prefix("error: "));
     let error = error.expect("an error").to_owned();
     // Whatever was sent, the cursor is behind the last of it.
     let last = arrived.len() - 1;
@@ -54,7 +71,10 @@ fn change_meanwhile(change: impl FnOnce(&Setup)) -> (Setup, String, Vec<Arrival>
         serde_json::from_slice(&std::fs::read(setup.cursor()).unwrap()).unwrap();
     assert_eq!(cursor["last_row_index"], last % PART_ROWS, "{cursor}");
     let part = [FIRST, SECOND][last / PART_ROWS];
-    assert!(cursor["last_file"].as_str().unwrap().ends_with(part), "{cursor}");
+    assert!(
+        cursor["last_file"].as_str().unwrap().ends_with(part),
+        "{cursor}"
+    );
     // And a start says so again before it sends anything.
     let again = bench.call(&setup, "run", false);
     assert_ne!(again.finished.code, Some(0));
@@ -64,12 +84,24 @@ fn change_meanwhile(change: impl FnOnce(&Setup)) -> (Setup, String, Vec<Arrival>
 
 /// The arrivals are the first of the view, in order, each once.
 fn assert_prefix(arrived: &[Arrival], whole: &Setup) {
-    let ids: Vec<&str> = arrived.iter().map(|event| event.event_id.as_str()).collect();
+    let ids: Vec<&str> = arrived
+        .iter()
+        .map(|event| event.event_id.as_str())
+        .collect();
     let distinct: std::collections::BTreeSet<_> = ids.iter().collect();
     assert_eq!(distinct.len(), ids.len());
     let times = read(&whole.path(&view(TRAFFIC, FIRST)));
-    let times = times.iter().find(|(name, _)| name == "ts_utc").unwrap().1.clone();
-    let times = times.as_any().downcast_ref::<StringArray>().unwrap().clone();
+    let times = times
+        .iter()
+        .find(|(name, _)| name == "ts_utc")
+        .unwrap()
+        .1
+        .clone();
+    let times = times
+        .as_any()
+        .downcast_ref::<StringArray>()
+        .unwrap()
+        .clone();
     for (row, event) in arrived.iter().enumerate().take(PART_ROWS) {
         assert_eq!(event.ts_utc[..19], times.value(row)[..19], "row {row}");
     }
@@ -79,7 +111,10 @@ fn assert_prefix(arrived: &[Arrival], whole: &Setup) {
 fn the_next_part_deleted() {
     let (setup, error, arrived, _dir) = change_meanwhile(|it| it.remove(&view(TRAFFIC, SECOND)));
     assert!(error.starts_with("STREAM_VIEW_CHANGED: "), "{error}");
-    assert!(error.contains(SECOND) && error.contains("no such file any more"), "{error}");
+    assert!(
+        error.contains(SECOND) && error.contains("no such file any more"),
+        "{error}"
+    );
     assert_eq!(arrived.len(), PART_ROWS);
     assert_prefix(&arrived, &setup);
 }
@@ -94,7 +129,10 @@ fn the_next_part_replaced() {
         std::fs::rename(aside, it.path(&view(TRAFFIC, SECOND))).unwrap();
     });
     assert!(error.starts_with("STREAM_VIEW_CHANGED: "), "{error}");
-    assert!(error.contains(SECOND) && error.contains("expected the part of"), "{error}");
+    assert!(
+        error.contains(SECOND) && error.contains("expected the part of"),
+        "{error}"
+    );
     assert_eq!(arrived.len(), PART_ROWS);
     assert_prefix(&arrived, &setup);
 }
@@ -102,7 +140,9 @@ fn the_next_part_replaced() {
 #[test]
 fn the_next_part_cut_short() {
     let (setup, error, arrived, _dir) = change_meanwhile(|it| {
-        it.edit(&view(TRAFFIC, SECOND), |bytes| bytes.truncate(bytes.len() / 2));
+        it.edit(&view(TRAFFIC, SECOND), |bytes| {
+            bytes.truncate(bytes.len() / 2)
+        });
     });
     assert!(error.starts_with("STREAM_VIEW_CHANGED: "), "{error}");
     assert!(error.contains(SECOND), "{error}");
@@ -114,9 +154,16 @@ fn the_next_part_cut_short() {
 fn the_part_that_is_read_deleted() {
     let (_, error, arrived, _dir) = change_meanwhile(|it| it.remove(&view(TRAFFIC, FIRST)));
     assert!(error.starts_with("STREAM_VIEW_CHANGED: "), "{error}");
-    assert!(error.contains(FIRST) && error.contains("no such file any more"), "{error}");
+    assert!(
+        error.contains(FIRST) && error.contains("no such file any more"),
+        "{error}"
+    );
     // What was read ahead was sent, whole rows, and no row of the next part.
-    assert!((2..PART_ROWS).contains(&arrived.len()), "{} arrived", arrived.len());
+    assert!(
+        (2..PART_ROWS).contains(&arrived.len()),
+        "{} arrived",
+        arrived.len()
+    );
 }
 
 #[test]
@@ -129,7 +176,11 @@ fn the_part_that_is_read_overwritten() {
     });
     assert!(error.starts_with("STREAM_VIEW_CHANGED: "), "{error}");
     assert!(error.contains(FIRST), "{error}");
-    assert!((2..PART_ROWS).contains(&arrived.len()), "{} arrived", arrived.len());
+    assert!(
+        (2..PART_ROWS).contains(&arrived.len()),
+        "{} arrived",
+        arrived.len()
+    );
 }
 
 #[test]
@@ -146,11 +197,17 @@ fn a_wrong_flag_is_named() {
         (&["run", "--checkpoint-root="], "--checkpoint-root"),
         (&["run", "--profile=dev", "--profile=local"], "--profile"),
         (&["run", "extra"], "extra"),
-        (&["plan", "--max-events-per-output", "many"], "--max-events-per-output"),
+        (
+            &["plan", "--max-events-per-output", "many"],
+            "--max-events-per-output",
+        ),
         (&["moon"], "moon"),
         (&[], "Usage"),
     ] {
         let ended = run(args.iter().copied()).finish().expect(2);
-        assert!(ended.stderr.contains(word) && ended.stdout.is_empty(), "{ended:#?}");
+        assert!(
+            ended.stderr.contains(word) && ended.stdout.is_empty(),
+            "{ended:#?}"
+        );
     }
 }

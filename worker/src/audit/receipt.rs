@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use worldstream_crds::Reason;
 
@@ -200,6 +201,42 @@ pub struct RunSummary {
     pub ended_at_utc: EventTime,
     /// A receipt for each output and lane, in the plan's order.
     pub outputs: Vec<OutputReceipt>,
+    /// How late each lane sent, for those that had a schedule; this process's alone, so it is in
+    /// no receipt.
+    #[serde(default)]
+    pub lateness: Vec<Lateness>,
+}
+
+/// How late a lane's events were sent, from the moment they were due, in microseconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lateness {
+    /// The output.
+    pub output_id: String,
+    /// The lane.
+    pub lane: Lane,
+    /// Events that had a moment to be late by.
+    pub events: u64,
+    /// Half of the events were at most so late.
+    pub p50_us: u64,
+    /// 99 of 100 were.
+    pub p99_us: u64,
+    /// All were.
+    pub max_us: u64,
+}
+
+impl Lateness {
+    /// Of a lane's figures; none if no event had a schedule.
+    pub fn of(output_id: &str, lane: Lane, micros: &Histogram<u64>) -> Option<Self> {
+        (!micros.is_empty()).then(|| Lateness {
+            output_id: output_id.to_owned(),
+            lane,
+            events: micros.len(),
+            p50_us: micros.value_at_quantile(0.5),
+            p99_us: micros.value_at_quantile(0.99),
+            max_us: micros.max(),
+        })
+    }
 }
 
 impl RunSummary {
@@ -286,6 +323,21 @@ mod tests {
         }
     }
 
+    fn late() -> Histogram<u64> {
+        let mut micros = Histogram::new(3).unwrap();
+        (1..=200).for_each(|late| micros.record(late).unwrap());
+        micros
+    }
+
+    #[test]
+    fn lateness_is_of_events_that_had_a_schedule() {
+        let none = Histogram::new(3).unwrap();
+        assert_eq!(Lateness::of("out", Lane::WHOLE, &none), None);
+        let lateness = Lateness::of("out", Lane::WHOLE, &late()).unwrap();
+        assert_eq!((lateness.events, lateness.p50_us), (200, 100));
+        assert_eq!((lateness.p99_us, lateness.max_us), (198, 200));
+    }
+
     #[test]
     fn a_failure_is_named_in_receipt_and_summary() {
         let dir = tempfile::tempdir().unwrap();
@@ -303,6 +355,7 @@ mod tests {
             failure: Some((&failure).into()),
             started_at_utc: EventTime::MIN,
             ended_at_utc: EventTime::MAX,
+            lateness: vec![Lateness::of(&receipt.output_id, receipt.lane, &late()).unwrap()],
             outputs: vec![receipt],
         };
         let path = dir.path().join("new/summary.json");

@@ -1,14 +1,16 @@
 //! `worldstream demo`: a world, a gate and a replay in one process, for whoever sees worldstream
 //! for the first time. Interrupted and started again, it goes on at its cursors.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use worldstream_crds::{ExitCode, Reason};
 
 use super::CliError;
-use super::run::{blocking, replay, report};
-use crate::devgate::{self, GateConfig};
+use super::quiet::note;
+use super::run::{blocking, print, replay, report};
+use crate::devgate::{self, GateConfig, Summary};
 use crate::failure::Failure;
 use crate::plan::RunFlags;
 use crate::report::figures::thousands;
@@ -22,6 +24,10 @@ Examples:
 
 /// What the demo's events belong to: fixed, so that a second start goes on.
 const PLATFORM_RUN_ID: &str = "platform_20260101T000000Z";
+/// The run of the replay that is proposed next.
+const OTHER_RUN_ID: &str = "platform_20260102T000000Z";
+/// Where everything is kept by default.
+const DIR: &str = "demo";
 /// 24,000 traffic events and three context tables of 12,000 rows: 60,000 events.
 const ROWS: u64 = 24_000;
 const DAYS: u32 = 30;
@@ -32,7 +38,7 @@ const SEED: u64 = 7;
 #[command(after_help = EXAMPLES)]
 pub struct DemoArgs {
     /// Where the world, the cursors and the record are kept
-    #[arg(long, value_name = "DIR", default_value = "demo")]
+    #[arg(long, value_name = "DIR", default_value = DIR)]
     pub dir: PathBuf,
 
     /// How long the thirty days of the world take, in seconds of wall time
@@ -44,8 +50,8 @@ pub struct DemoArgs {
     pub fresh: bool,
 }
 
-/// Runs it.
-pub fn run(args: &DemoArgs, json: bool) -> Result<ExitCode, CliError> {
+/// Runs it. The table and what to try next are on `out` then.
+pub fn run(args: &DemoArgs, json: bool, out: &mut dyn Write) -> Result<ExitCode, CliError> {
     if !(args.seconds.is_finite() && args.seconds > 0.0) {
         return Err(Failure::new(Reason::StreamFailed, "--seconds")
             .found(args.seconds.to_string())
@@ -53,67 +59,57 @@ pub fn run(args: &DemoArgs, json: bool) -> Result<ExitCode, CliError> {
             .exits(ExitCode::Usage)
             .into());
     }
+    let say = |line: String| {
+        if !json {
+            note(line);
+        }
+    };
     let world = args.dir.join("world");
     let runs = args.dir.join("runs");
     let record = args.dir.join("admitted.jsonl");
     if args.fresh {
         forget(&runs)?;
     }
-    if !json {
-        eprintln!(
-            "1  a world: six outputs over {DAYS} days, sealed, views sorted, in {}",
-            world.display()
-        );
-    }
+    say(format!(
+        "1  a world: six outputs over {DAYS} days, sealed, views sorted, in {}",
+        world.display()
+    ));
     let made = sample::write(&SampleSpec::new(&world, SEED, ROWS, DAYS), &|_| {})?;
-    if !json && made.already_there {
-        eprintln!("   it is there already");
+    if made.already_there {
+        say("   it is there already".to_owned());
     }
-    std::fs::create_dir_all(&args.dir).map_err(|error| {
-        Failure::new(Reason::StreamFailed, args.dir.display().to_string()).cause(&error)
-    })?;
     let gate = devgate::spawn(GateConfig {
         record: Some(record.clone()),
         fresh: args.fresh,
         ..GateConfig::default()
     })?;
-    let flags = flags(args, &made.run_root, &runs, &gate.url());
-    let plan = crate::plan::plan(&flags)?;
-    let seconds = (f64::from(DAYS) * 86_400.0) / args.seconds;
-    if !json {
-        eprintln!("2  a development gate on {}", gate.url());
-        eprintln!(
-            "3  the replay at {seconds:.0}× event time: four of the outputs, context before traffic (mode fraud), as run {PLATFORM_RUN_ID}"
-        );
-    }
+    let plan = crate::plan::plan(&flags(args, &made.run_root, &runs, &gate.url()))?;
+    say(format!("2  a development gate on {}", gate.url()));
+    say(format!(
+        "3  the replay at {:.0}× event time, about {} s: four of the outputs, context before traffic (mode fraud), as run {PLATFORM_RUN_ID}",
+        speedup(args),
+        args.seconds
+    ));
     let style = if json { Style::Silent } else { Style::Auto };
     let ran = blocking(replay(plan, style))??;
     let seen = gate.stop();
-    let code = report(&ran, None, json)?;
+    let code = report(&ran, None, json, out)?;
     if !json {
-        let total: u64 = ran
-            .end
-            .summary
-            .outputs
-            .iter()
-            .map(|receipt| receipt.rows)
-            .sum();
-        println!(
-            "{} events taken, recorded in {}",
-            thousands(total),
-            record.display()
-        );
-        let _ = seen;
-        next(args, code, &made.run_root);
+        let said = farewell(&seen, &record, code) + &next(args, &made.run_root, &runs, code);
+        print(out, &said)?;
     }
     Ok(code)
+}
+
+fn speedup(args: &DemoArgs) -> f64 {
+    f64::from(DAYS) * 86_400.0 / args.seconds
 }
 
 fn flags(args: &DemoArgs, run_root: &str, runs: &Path, gate: &str) -> RunFlags {
     RunFlags {
         profile: Some("local".to_owned()),
         engine_run_root: Some(run_root.to_owned()),
-        speedup: Some(f64::from(DAYS) * 86_400.0 / args.seconds),
+        speedup: Some(speedup(args)),
         platform_run_id: Some(PLATFORM_RUN_ID.to_owned()),
         gate_url: Some(gate.to_owned()),
         runs_root: Some(runs.to_owned()),
@@ -131,20 +127,91 @@ fn forget(runs: &Path) -> Result<(), Failure> {
     }
 }
 
-fn next(args: &DemoArgs, code: ExitCode, run_root: &str) {
-    println!();
-    println!("Next:");
-    match code {
-        ExitCode::Interrupted => println!("  make demo                 goes on at its cursors"),
-        _ => println!(
-            "  make demo FRESH=1         once more, from the beginning (Ctrl-C and start again: it goes on)"
+/// What the gate has seen.
+fn farewell(seen: &Summary, record: &Path, code: ExitCode) -> String {
+    let mut text = match (seen.pushes, code) {
+        (0, ExitCode::Done) => {
+            "nothing was left to send: this run was complete already\n".to_owned()
+        }
+        _ => format!(
+            "the gate admitted {} events just now and saw {} duplicates\n",
+            thousands(seen.admitted),
+            thousands(seen.duplicates)
         ),
+    };
+    text.push_str(&format!(
+        "{} events of this run are recorded in {}\n",
+        thousands(seen.known_events),
+        record.display()
+    ));
+    text
+}
+
+/// What to try next, as commands that work where the user stands.
+fn next(args: &DemoArgs, run_root: &str, runs: &Path, code: ExitCode) -> String {
+    let program = std::env::args_os().next().unwrap_or("worldstream".into());
+    let program = quoted(&program.to_string_lossy());
+    let (root, dir) = (quoted(run_root), quoted(&args.dir.display().to_string()));
+    let runs = quoted(&runs.display().to_string());
+    let again = match args.dir == Path::new(DIR) {
+        true => format!("{program} demo"),
+        false => format!("{program} demo --dir {dir}"),
+    };
+    let mut text = "\nNext:\n".to_owned();
+    let mut step = |what: &str, commands: &[String]| {
+        text.push_str(&format!("  {what}\n"));
+        for command in commands {
+            text.push_str(&format!("    {command}\n"));
+        }
+    };
+    if code == ExitCode::Interrupted {
+        step("go on at the cursors", std::slice::from_ref(&again));
     }
-    let dir = args.dir.display();
-    println!("  worldstream plan --engine-run-root {run_root} --platform-run-id {PLATFORM_RUN_ID}");
-    println!("  worldstream checkpoints list {dir}/runs/{PLATFORM_RUN_ID}/wsp/checkpoints");
-    println!("  worldstream dev-gate --help   a gate that misbehaves on demand");
-    println!(
-        "  worldstream run --help        replay a world of your own; --traffic-mode baseline for the other traffic"
+    step(
+        "once more from the beginning (Ctrl-C stops it, and a start goes on)",
+        &[format!("{again} --fresh")],
     );
+    step(
+        "see what would be sent, and where the cursors stand",
+        &[
+            format!(
+                "{program} plan --profile local --engine-run-root {root} --runs-root {runs} --platform-run-id {PLATFORM_RUN_ID}"
+            ),
+            format!(
+                "{program} checkpoints list --checkpoint-root {runs}/{PLATFORM_RUN_ID}/wsp/checkpoints"
+            ),
+        ],
+    );
+    step(
+        "replay the other traffic to a gate that fails now and then: two terminals",
+        &[
+            format!("{program} dev-gate --fault 5xx:p=0.05"),
+            format!(
+                "{program} run --profile local --engine-run-root {root} --runs-root {runs} --platform-run-id {OTHER_RUN_ID} --traffic-mode baseline --speedup 86400"
+            ),
+        ],
+    );
+    text
+}
+
+/// A word of a shell's command line.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-=:,@%+".contains(c);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_survive_a_shell() {
+        assert_eq!(quoted("demo/world-a"), "demo/world-a");
+        assert_eq!(quoted("a b"), "'a b'");
+        assert_eq!(quoted("it's"), "'it'\\''s'");
+        assert_eq!(quoted(""), "''");
+    }
 }

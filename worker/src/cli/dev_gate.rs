@@ -11,11 +11,11 @@ use crate::failure::{Failure, Result};
 
 const EXAMPLES: &str = "\
 Examples:
-  worldstream dev-gate --listen 127.0.0.1:8080 --record admitted.jsonl
+  worldstream dev-gate --listen 127.0.0.1:8081 --record admitted.jsonl
   worldstream dev-gate --listen 127.0.0.1:0 --fault 429:p=0.05,retry-after=2s \\
       --fault latency=50ms:from=5s,for=10s
-  curl http://127.0.0.1:8080/v1/ops/summary
-  curl http://127.0.0.1:8080/v1/dev/faults -d '[\"stall:events=0..10\"]'
+  curl http://127.0.0.1:8081/v1/ops/summary
+  curl http://127.0.0.1:8081/v1/dev/faults -d '[\"stall:events=0..10\"]'
 
 Routes: POST /v1/ingest/push, GET /healthz, GET /metrics, GET /v1/ops/summary,
 GET and POST /v1/dev/faults (a JSON list of faults; replaces those in force).";
@@ -25,8 +25,9 @@ GET and POST /v1/dev/faults (a JSON list of faults; replaces those in force).";
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES, after_long_help = format!("{GRAMMAR}\n\n{EXAMPLES}"))]
 pub struct DevGateArgs {
-    /// Where to listen, host:port; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    /// Where to listen, host:port; port 0 takes a free one. The profile local has its gate at the
+    /// default
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8081")]
     pub listen: String,
     /// Append every admitted envelope to this file, a line each, in order of arrival; events of an
     /// existing file are known as duplicates

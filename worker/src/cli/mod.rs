@@ -7,14 +7,14 @@ pub mod dev_gate;
 pub mod logs;
 pub mod pages;
 pub mod plan;
+pub mod quiet;
 pub mod run;
 pub mod sample;
 
-use std::io::Write;
-
 use clap::{Parser, Subcommand};
-use worldstream_crds::ExitCode;
+use worldstream_crds::{ExitCode, Reason};
 
+use self::quiet::note;
 use crate::failure::Failure;
 use crate::plan::PlanError;
 
@@ -36,11 +36,11 @@ Start with:
 #[command(name = "worldstream", version, after_help = AFTER_HELP)]
 pub struct Cli {
     /// Print results as JSON on stdout, and no progress
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 900)]
     pub json: bool,
 
     /// How logs are written to stderr; RUST_LOG chooses which
-    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = logs::Format::Text)]
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = logs::Format::Text, display_order = 901)]
     pub log_format: logs::Format,
 
     /// What to do
@@ -98,21 +98,12 @@ impl From<PlanError> for CliError {
 pub fn main(cli: Cli) -> ExitCode {
     logs::start(cli.log_format);
     let json = cli.json;
-    let mut out = std::io::stdout().lock();
+    let mut out = quiet::Quiet::new(std::io::stdout());
     let done = |()| ExitCode::Done;
     let result: Result<ExitCode, CliError> = match cli.command {
-        Command::Run(args) => {
-            drop(out);
-            return conclude(run::run(args, json), json);
-        }
-        Command::Demo(args) => {
-            drop(out);
-            return conclude(demo::run(&args, json), json);
-        }
-        Command::DevGate(args) => {
-            drop(out);
-            return conclude(dev_gate::run(&args, json).map_err(Into::into), json);
-        }
+        Command::Run(args) => run::run(args, json, &mut out),
+        Command::Demo(args) => demo::run(&args, json, &mut out),
+        Command::DevGate(args) => dev_gate::run(&args, json).map_err(Into::into),
         Command::Plan(args) => plan::run(&args, json, &mut out),
         Command::Sample(args) => sample::run(&args, json, &mut out).map_err(Into::into),
         Command::Checkpoints(args) => checkpoints::run(&args, json, &mut out)
@@ -141,23 +132,34 @@ fn conclude(result: Result<ExitCode, CliError>, json: bool) -> ExitCode {
 
 /// Says on stderr why a command failed and what to do about it.
 pub fn complain(error: &CliError, code: ExitCode, json: bool) {
-    let text = match error {
-        CliError::Failure(failure) if json => serde_json::json!({
-            "error": {"reason": failure.reason(), "message": failure.message(),
-                      "advice": failure.reason().advice(), "exit_code": code.code()}
-        })
-        .to_string(),
-        CliError::Plan(error) if json => serde_json::json!({
-            "error": {"reason": "USAGE", "message": error.to_string(), "exit_code": code.code()}
-        })
-        .to_string(),
-        CliError::Failure(failure) => format!(
-            "error: {failure}\n  what to do: {}\n  exit code {}",
-            failure.reason().advice(),
-            code.code()
+    // A mistake on the command line has no code in the contract: the message says it all.
+    let (reason, message, advice) = match error {
+        CliError::Failure(failure)
+            if code == ExitCode::Usage && failure.reason() == Reason::StreamFailed =>
+        {
+            ("USAGE", failure.message(), None)
+        }
+        CliError::Failure(failure) => (
+            failure.reason().as_str(),
+            failure.message(),
+            Some(failure.reason().advice()),
         ),
-        CliError::Plan(error) => format!("error: {error}\n  exit code {}", code.code()),
+        CliError::Plan(error) => ("USAGE", error.to_string(), None),
     };
-    // Nobody may be listening on stderr.
-    let _ = writeln!(std::io::stderr(), "{text}");
+    if json {
+        let mut told = serde_json::json!({
+            "reason": reason, "message": message, "exit_code": code.code()
+        });
+        if let Some(advice) = advice {
+            told["advice"] = advice.into();
+        }
+        note(serde_json::json!({ "error": told }));
+        return;
+    }
+    let mut text = match advice {
+        Some(advice) => format!("error: {reason}: {message}\n  what to do: {advice}\n"),
+        None => format!("error: {message}\n"),
+    };
+    text.push_str(&format!("  exit code {}", code.code()));
+    note(text);
 }

@@ -4,7 +4,7 @@
 use std::io::Write;
 
 use clap::Args;
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::CellAlignment;
 use serde::Serialize;
 use worldstream_crds::{ExitCode, Reason};
 
@@ -15,13 +15,14 @@ use crate::failure::Failure;
 use crate::gate::GateClient;
 use crate::plan::{Lane, RunFlags, StreamPlan};
 use crate::report::figures::{second, thousands};
+use crate::report::table;
 use crate::time::EventTime;
 use crate::view::{self, ViewScan};
 use crate::world::{Role, SelectedOutput, VerifiedWorld};
 
 const EXAMPLES: &str = "\
 Example:
-  worldstream plan --profile local --engine-run-root target/world --speedup 3600 \\
+  worldstream plan --profile local --engine-run-root demo/world --speedup 3600 \\
       --platform-run-id platform_20260101T000000Z --gate-url http://127.0.0.1:8081";
 
 /// Verify a world and say what a replay would send; sends nothing
@@ -228,8 +229,9 @@ fn write_text(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
     for warning in &report.warnings {
         writeln!(out, "warning   {warning}")?;
     }
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header([
+    writeln!(out)?;
+    let mut table = table::plain();
+    table.set_header([
         "output",
         "role",
         "rows",
@@ -275,7 +277,7 @@ fn write_text(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    writeln!(out, "{table}")
+    writeln!(out, "{}", table::text(&mut table))
 }
 
 fn standing(cursor: &CursorReport) -> String {

@@ -1,5 +1,6 @@
 //! `worldstream run`: a replay from documents and flags to its end.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -7,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use worldstream_crds::{ExitCode, Reason};
 
 use super::CliError;
+use super::quiet::note;
 use crate::engine::Replay;
 use crate::engine::replay::ReplayEnd;
 use crate::failure::Failure;
@@ -17,7 +19,7 @@ use crate::report::table;
 const EXAMPLES: &str = "\
 Examples:
   worldstream run -f worldstream.yaml
-  worldstream run --profile local --engine-run-root target/world --speedup 3600 \\
+  worldstream run --profile local --engine-run-root demo/world --speedup 3600 \\
       --platform-run-id platform_20260101T000000Z --gate-url http://127.0.0.1:8081
 
 Started again with the same ids, it goes on at its cursors. Ctrl-C stops it: nothing new is sent,
@@ -33,11 +35,11 @@ pub struct RunArgs {
 }
 
 /// Runs it. The result is on stdout then: a table, or the summary as JSON.
-pub fn run(args: RunArgs, json: bool) -> Result<ExitCode, CliError> {
+pub fn run(args: RunArgs, json: bool, out: &mut dyn Write) -> Result<ExitCode, CliError> {
     let plan = crate::plan::plan(&args.flags)?;
     let style = if json { Style::Silent } else { Style::Auto };
     let end = blocking(replay(plan, style))??;
-    report(&end, args.flags.summary.as_ref(), json)
+    report(&end, args.flags.summary.as_ref(), json, out)
 }
 
 /// A replay and what it showed on its board.
@@ -71,7 +73,7 @@ pub async fn replay(plan: StreamPlan, style: Style) -> Result<Ran, Failure> {
                 // Asked twice: what is saved is saved, and a start goes on from there.
                 std::process::exit(130);
             }
-            eprintln!("stopping: waiting for what is in flight, saving cursors");
+            note("stopping: waiting for what is in flight, saving cursors");
             remote.stop();
         }
     };
@@ -90,26 +92,37 @@ pub async fn replay(plan: StreamPlan, style: Style) -> Result<Ran, Failure> {
 }
 
 /// Prints the result and gives the exit code.
-pub fn report(ran: &Ran, summary: Option<&PathBuf>, json: bool) -> Result<ExitCode, CliError> {
+pub fn report(
+    ran: &Ran,
+    summary: Option<&PathBuf>,
+    json: bool,
+    out: &mut dyn Write,
+) -> Result<ExitCode, CliError> {
+    let interrupted = ran.end.failure.is_none() && ran.end.exit == ExitCode::Interrupted;
     if let Some(path) = summary {
         ran.end.summary.write(path)?;
     }
-    if json {
-        let text = serde_json::to_string_pretty(&ran.end.summary)
-            .map_err(|error| Failure::new(Reason::StreamFailed, "the summary").cause(&error))?;
-        println!("{text}");
-    } else {
-        println!("{}", ran.table);
+    let mut text = match json {
+        true => serde_json::to_string_pretty(&ran.end.summary)
+            .map_err(|error| Failure::new(Reason::StreamFailed, "the summary").cause(&error))?,
+        false => ran.table.clone(),
+    };
+    text.push('\n');
+    if interrupted && !json {
+        text.push_str("interrupted, everything saved: the same command goes on from here\n");
     }
+    print(out, &text)?;
     match &ran.end.failure {
         Some(failure) => Err(failure.clone().exits(ran.end.exit).into()),
-        None => {
-            if ran.end.exit == ExitCode::Interrupted && !json {
-                println!("interrupted, everything saved: the same command goes on from here");
-            }
-            Ok(ran.end.exit)
-        }
+        None => Ok(ran.end.exit),
     }
+}
+
+/// Writes text to stdout.
+pub fn print(out: &mut dyn Write, text: &str) -> Result<(), Failure> {
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|error| Failure::new(Reason::StreamFailed, "stdout").cause(&error))
 }
 
 /// Runs a future on a runtime of this thread.

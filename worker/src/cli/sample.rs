@@ -78,9 +78,9 @@ pub struct SampleArgs {
 /// Which raw parts are written.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RawParts {
-    /// None: a world to replay, and half the size.
+    /// A world to replay, and half the size
     None,
-    /// Those of every output.
+    /// Those of every output
     All,
 }
 

@@ -16,6 +16,6 @@ mod timer;
 
 pub use authority::{Authority, Change, Command, Observation, Overdue, Settings};
 pub use mono::Mono;
-pub use rate::RateLimiter;
+pub use rate::{OutputRate, RateLimiter};
 pub use revision::{Anchor, ClockReader, Due, Motion, Revision, Timeline, clock_channel};
 pub use timer::DueTimer;

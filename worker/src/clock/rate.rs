@@ -1,9 +1,59 @@
 //! Rate plans: caps of events a second over time, for one output, shared by its lanes (contracts
 //! section 6). Pure: time is handed in.
 
-use crate::plan::RateStep;
+use crate::plan::{PacePlan, RateStep};
 
 use super::Mono;
+
+/// How much of a second's events may come at once while an output catches up.
+const CATCH_UP_BURST_SECONDS: f64 = 0.01;
+
+/// What bounds how fast one output sends, all its lanes together: the rate plan at all times, and
+/// the rate of catching up while a lane is behind.
+#[derive(Debug, Clone)]
+pub struct OutputRate {
+    plan: RateLimiter,
+    catch_up: RateLimiter,
+}
+
+impl OutputRate {
+    /// The bounds of a plan. `share` is the part of them that this process may use.
+    pub fn new(pace: &PacePlan, share: f64) -> Self {
+        let catch_up = pace.catch_up_eps.map(|target_eps| RateStep {
+            start_offset_seconds: 0.0,
+            target_eps,
+            burst_seconds: CATCH_UP_BURST_SECONDS,
+            initial_tokens: None,
+        });
+        OutputRate {
+            plan: RateLimiter::new(&pace.rate_plan, share),
+            catch_up: RateLimiter::new(catch_up.as_slice(), share),
+        }
+    }
+
+    /// Time runs from now on, or stands still (see [`RateLimiter::runs`]).
+    pub fn runs(&mut self, now: Mono, runs: bool) {
+        self.plan.runs(now, runs);
+        self.catch_up.runs(now, runs);
+    }
+
+    /// When the next event may be sent, at the earliest.
+    pub fn ready_at(&mut self, now: Mono, catching_up: bool) -> Mono {
+        let ready = self.plan.ready_at(now);
+        match catching_up {
+            true => ready.max(self.catch_up.ready_at(now)),
+            false => ready,
+        }
+    }
+
+    /// An event is sent now, as [`OutputRate::ready_at`] allowed.
+    pub fn take(&mut self, catching_up: bool) {
+        self.plan.take();
+        if catching_up {
+            self.catch_up.take();
+        }
+    }
+}
 
 /// A token bucket whose rate follows a plan. Its time is *running* time: it counts from the
 /// stream's start and stands still in a pause, so a pause grants no tokens.
@@ -231,6 +281,38 @@ mod tests {
             limiter.take();
         }
         assert_eq!(limiter.ready_at(Mono(1_000_000_000)), Mono(2_000_000_000));
+    }
+
+    #[test]
+    fn catching_up_is_bounded_and_the_plan_still_counts() {
+        let pace = |catch_up_eps, rate_plan: &[RateStep]| PacePlan {
+            speedup: 1.0,
+            lead: Default::default(),
+            overload: worldstream_crds::Overload::CatchUp,
+            max_lag: Default::default(),
+            catch_up_eps,
+            on_output_failure: Default::default(),
+            rate_plan: rate_plan.to_vec(),
+        };
+        let count = |pace: &PacePlan, catching_up| {
+            let mut rate = OutputRate::new(pace, 1.0);
+            let (mut now, mut sent) = (Mono(0), 0);
+            rate.runs(now, true);
+            while now.0 < 1_000_000_000 && sent < 10_000 {
+                let ready = rate.ready_at(now, catching_up);
+                if ready <= now {
+                    rate.take(catching_up);
+                    sent += 1;
+                }
+                now = ready;
+            }
+            sent
+        };
+        assert!((99..=101).contains(&count(&pace(Some(100.0), &[]), true)));
+        assert_eq!(count(&pace(Some(100.0), &[]), false), 10_000);
+        assert_eq!(count(&pace(None, &[]), true), 10_000);
+        let slow = [step(0.0, 10.0, 0.1, None)];
+        assert!((9..=11).contains(&count(&pace(Some(100.0), &slow), true)));
     }
 
     #[test]

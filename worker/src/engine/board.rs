@@ -38,6 +38,8 @@ pub struct LaneGauge {
     pub quarantined: AtomicU64,
     /// Attempts beyond the first, by this process.
     pub retried: AtomicU64,
+    /// Seconds for which the gate has taken nothing at all; 0: it is there.
+    pub gate_away: AtomicU64,
     /// Rows of the view that are behind the cursor: what a bar shows.
     pub rows_behind: AtomicU64,
     /// Whether nothing is left to send or to wait for.
@@ -65,6 +67,7 @@ impl LaneGauge {
             duplicate: AtomicU64::new(0),
             quarantined: AtomicU64::new(0),
             retried: AtomicU64::new(0),
+            gate_away: AtomicU64::new(0),
             rows_behind: AtomicU64::new(0),
             finished: AtomicBool::new(false),
             next: AtomicI64::new(NONE),
@@ -112,9 +115,15 @@ impl LaneGauge {
         oldest.min(self.next.load(Ordering::Acquire))
     }
 
+    /// Whether the clock has nothing to wait for here: the lane has finished, or begins nothing
+    /// more because it failed or was asked to stop, whatever is still in flight.
+    fn is_out(&self) -> bool {
+        self.finished.load(Ordering::Acquire) || self.stop.is_set()
+    }
+
     /// What the clock wants to know; none when nothing is left.
     pub fn observe(&self) -> Option<Observation> {
-        if self.finished.load(Ordering::Acquire) {
+        if self.is_out() {
             return None;
         }
         let last = EventTime::MAX;
@@ -128,7 +137,7 @@ impl LaneGauge {
     /// How far behind the clock the lane is, in wall time.
     pub fn lag(&self, anchor: &Anchor, now: Mono) -> Duration {
         match EventTime::from_micros(self.behind()) {
-            Some(ts) if !self.finished.load(Ordering::Acquire) => now.since(anchor.due(ts)),
+            Some(ts) if !self.is_out() => now.since(anchor.due(ts)),
             _ => Duration::ZERO,
         }
     }

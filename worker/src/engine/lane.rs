@@ -1,15 +1,17 @@
 //! One lane of an output: hands out its events in order, each when it is due, and keeps its
 //! figures. Everything here runs on the output's one thread.
 
+mod turn;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
-use bytes::Bytes;
 use hdrhistogram::Histogram;
 use tokio::sync::{Mutex, Notify, mpsc};
+use turn::Turn;
+use worldstream_crds::Reason;
 
 use super::board::{Board, LaneGauge};
 use super::feed::Feed;
@@ -17,24 +19,11 @@ use super::quarantine;
 use super::watermark::{Step, Watermark};
 use crate::audit::session::FlushReason;
 use crate::checkpoint::{Checkpoint, CheckpointKey, Cursor};
-use crate::clock::{ClockReader, Due, DueTimer, Mono, Motion, RateLimiter, Revision};
-use crate::envelope::EventBatch;
+use crate::clock::{ClockReader, DueTimer, Mono, OutputRate, Revision};
 use crate::failure::{Failure, Result};
 use crate::gate::Decision;
 use crate::plan::{CheckpointPlan, PacePlan, QuarantinePlan};
 use crate::view::ViewPlan;
-
-/// An event that may be later than this asks whether the clock still counts before it is sent.
-const LATE: Duration = Duration::from_millis(5);
-
-/// An event that is to be pushed now.
-#[derive(Debug)]
-pub struct Ticket {
-    /// Its sequence number in this process.
-    pub sequence: u64,
-    /// Its bytes.
-    pub envelope: Bytes,
-}
 
 /// A checkpoint to be saved, and what the session is told when it is.
 #[derive(Debug, Clone)]
@@ -72,7 +61,7 @@ pub struct Lane {
     view: ViewPlan,
     rows_before_part: Vec<u64>,
     rules: LaneRules,
-    rate: Rc<RefCell<RateLimiter>>,
+    rate: Rc<RefCell<OutputRate>>,
     turn: Mutex<Turn>,
     state: RefCell<State>,
     /// Room in the window, or for unsaved events.
@@ -80,18 +69,6 @@ pub struct Lane {
     /// A snapshot waits, or the lane is closed.
     pub save: Notify,
     lateness: RefCell<Histogram<u64>>,
-}
-
-/// What the task whose turn it is needs: to hand out the next event is one task's at a time.
-struct Turn {
-    feed: mpsc::Receiver<Feed>,
-    batch: Option<EventBatch>,
-    at: usize,
-    ended: bool,
-    clock: ClockReader,
-    revision: Option<Revision>,
-    next_change: Mono,
-    timer: DueTimer,
 }
 
 struct State {
@@ -116,17 +93,14 @@ impl Lane {
         board: Arc<Board>,
         view: ViewPlan,
         rules: LaneRules,
-        rate: Rc<RefCell<RateLimiter>>,
+        rate: Rc<RefCell<OutputRate>>,
         feed: mpsc::Receiver<Feed>,
         clock: ClockReader,
         mut watermark: Watermark,
     ) -> Result<Self> {
         let timer = DueTimer::new().map_err(|error| {
-            Failure::new(
-                worldstream_crds::Reason::StreamFailed,
-                key.output_id.clone(),
-            )
-            .detail(format!("no timer: {error}"))
+            Failure::new(Reason::StreamFailed, key.output_id.clone())
+                .detail(format!("no timer: {error}"))
         })?;
         let rows = watermark.progress().rows;
         let mut before = 0;
@@ -146,16 +120,7 @@ impl Lane {
             rows_before_part,
             rules,
             rate,
-            turn: Mutex::new(Turn {
-                feed,
-                batch: None,
-                at: 0,
-                ended: false,
-                clock,
-                revision: None,
-                next_change: Mono(0),
-                timer,
-            }),
+            turn: Mutex::new(Turn::new(feed, clock, timer)),
             state: RefCell::new(State {
                 watermark,
                 issued: rows,
@@ -174,62 +139,6 @@ impl Lane {
         };
         lane.show();
         Ok(lane)
-    }
-
-    /// Waits for the first event, so that the clock can start when all lanes have theirs. A
-    /// failure here is one before the first event.
-    pub async fn prime(&self) -> Result<()> {
-        let mut turn = self.turn.lock().await;
-        if let Some(failure) = self.limit() {
-            return Err(failure);
-        }
-        if self.capped() {
-            self.finish(&mut turn);
-            return Ok(());
-        }
-        tokio::select! {
-            () = self.load(&mut turn) => {}
-            () = self.gauge.stop.wait() => {}
-        }
-        match self.failure() {
-            Some(failure) if turn.batch.is_none() => Err(failure),
-            _ => Ok(()),
-        }
-    }
-
-    /// The next event, at the moment it is due; none when nothing more is to be sent: the end,
-    /// a cap, a stop, or a failure.
-    pub async fn next(&self) -> Option<Ticket> {
-        let mut turn = self.turn.lock().await;
-        let turn = &mut *turn;
-        loop {
-            if self.gauge.stop.is_set() || turn.ended {
-                return None;
-            }
-            if self.capped() {
-                self.finish(turn);
-                return None;
-            }
-            if !turn.has_event() {
-                tokio::select! {
-                    () = self.load(turn) => {}
-                    () = self.gauge.stop.wait() => {}
-                }
-                continue;
-            }
-            if !self.has_room() {
-                tokio::select! {
-                    () = self.room.notified() => {}
-                    () = self.gauge.stop.wait() => {}
-                }
-                continue;
-            }
-            let now = Mono::now();
-            match self.permit(turn, now) {
-                Permit::Now { due } => return self.issue(turn, now, due),
-                Permit::Later { at } => self.wait(turn, at).await,
-            }
-        }
     }
 
     /// IG has an event.
@@ -436,163 +345,5 @@ impl Lane {
         let state = self.state.borrow();
         let bound = self.rules.checkpoint.flush_every + self.rules.in_flight as u64;
         state.watermark.open() < self.rules.in_flight && state.issued - state.saved < bound
-    }
-
-    /// Takes the next item of the feed. May be dropped while it waits: nothing is lost then.
-    async fn load(&self, turn: &mut Turn) {
-        match turn.feed.recv().await {
-            Some(Feed::Batch(batch)) => {
-                self.gauge
-                    .set_next(batch.events.first().map(|event| event.ts));
-                turn.batch = Some(batch);
-                turn.at = 0;
-            }
-            Some(Feed::End) => {
-                self.state.borrow_mut().watermark.progress().complete = true;
-                self.finish(turn);
-            }
-            Some(Feed::Failed(failure)) => {
-                self.finish(turn);
-                self.fail(failure);
-            }
-            None => {
-                self.finish(turn);
-                self.fail(
-                    Failure::new(
-                        worldstream_crds::Reason::StreamFailed,
-                        self.view.folder.clone(),
-                    )
-                    .detail("the thread that reads it ended without a word"),
-                );
-            }
-        }
-    }
-
-    fn finish(&self, turn: &mut Turn) {
-        turn.ended = true;
-        turn.batch = None;
-        self.gauge.set_next(None);
-    }
-
-    fn issue(&self, turn: &mut Turn, now: Mono, due: Option<Mono>) -> Option<Ticket> {
-        // `has_event` was true in this turn.
-        let batch = turn.batch.as_ref()?;
-        let event = batch.events[turn.at];
-        let envelope = batch.envelope(turn.at);
-        let sequence = {
-            let mut state = self.state.borrow_mut();
-            state.issued += 1;
-            state
-                .watermark
-                .issue(batch.event_id(turn.at), event.place, event.ts)
-        };
-        turn.at += 1;
-        if let Some(next) = batch.events.get(turn.at) {
-            self.gauge.set_next(Some(next.ts));
-        }
-        self.rate.borrow_mut().take();
-        if let Some(due) = due {
-            let micros = now.since(due).as_micros() as u64;
-            self.lateness.borrow_mut().saturating_record(micros.max(1));
-        }
-        self.gauge.sent.fetch_add(1, Relaxed);
-        Some(Ticket { sequence, envelope })
-    }
-
-    /// Whether the next event may be sent now, and if not, when to look again.
-    fn permit(&self, turn: &mut Turn, now: Mono) -> Permit {
-        turn.refresh(now);
-        // `has_event` was true in this turn.
-        let Some(ts) = turn
-            .batch
-            .as_ref()
-            .and_then(|batch| batch.events.get(turn.at))
-        else {
-            return Permit::Later { at: now };
-        };
-        let Some(revision) = turn.revision else {
-            return Permit::Later {
-                at: turn.next_change,
-            };
-        };
-        let due = match revision.due(ts.ts) {
-            Due::Not => {
-                return Permit::Later {
-                    at: turn.next_change,
-                };
-            }
-            Due::At(due) if due > now => {
-                return Permit::Later {
-                    at: due.min(turn.next_change),
-                };
-            }
-            Due::At(due) => Some(due),
-            Due::Anytime => None,
-        };
-        if let (Some(due), Motion::Running(anchor)) = (due, revision.motion)
-            && now.since(due) > LATE
-            && self.board.overdue(&anchor, now)
-        {
-            // Somebody is further behind than the policy allows: whoever keeps the clock says
-            // how it goes on, before anything more is sent by the old schedule.
-            self.board.look.notify_one();
-            return Permit::Later { at: now + LATE };
-        }
-        let mut rate = self.rate.borrow_mut();
-        let ready = rate.ready_at(now);
-        match ready > now {
-            true => Permit::Later {
-                at: ready.min(turn.next_change),
-            },
-            false => Permit::Now { due },
-        }
-    }
-
-    /// Waits for a moment, a change of the clock, or a stop.
-    async fn wait(&self, turn: &mut Turn, at: Mono) {
-        let Turn {
-            clock,
-            timer,
-            next_change,
-            ..
-        } = turn;
-        tokio::select! {
-            waited = timer.wait_until(at), if at != Mono::NEVER => if let Err(error) = waited {
-                self.fail(
-                    Failure::new(worldstream_crds::Reason::StreamFailed, self.key.output_id.clone())
-                        .detail(format!("the timer failed: {error}")),
-                );
-            },
-            changed = clock.changed() => match changed {
-                // Seen here, so that nobody else is told: the timeline is to be looked at.
-                Ok(()) => *next_change = Mono(0),
-                // Whoever keeps the clock is gone: nothing will ever be due again.
-                Err(_) => self.gauge.stop.set(),
-            },
-            () = self.gauge.stop.wait() => {}
-        }
-    }
-}
-
-enum Permit {
-    Now { due: Option<Mono> },
-    Later { at: Mono },
-}
-
-impl Turn {
-    fn has_event(&self) -> bool {
-        self.batch
-            .as_ref()
-            .is_some_and(|batch| self.at < batch.events.len())
-    }
-
-    /// The revision that counts now. Looks at the timeline only when it has changed, or when
-    /// another revision comes to count.
-    fn refresh(&mut self, now: Mono) {
-        if now >= self.next_change || self.clock.has_changed().unwrap_or(true) {
-            let timeline = self.clock.borrow_and_update();
-            self.revision = timeline.at(now).copied();
-            self.next_change = timeline.next_change(now);
-        }
     }
 }

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use tokio::sync::mpsc;
@@ -18,9 +19,13 @@ use super::saver;
 use super::watermark::Watermark;
 use crate::audit::SessionLog;
 use crate::checkpoint::{Checkpoint, CheckpointKey, Lease};
-use crate::clock::{ClockReader, RateLimiter};
+use crate::clock::{ClockReader, OutputRate};
 use crate::failure::{Failure, Result};
 use crate::gate::{Connection, GateClient, PushEnd};
+
+/// How often the gate is looked at, and after how long it is worth a word.
+const LOOK_AT_GATE: Duration = Duration::from_secs(1);
+const AWAY: Duration = Duration::from_secs(3);
 
 /// A lane that is ready to run.
 pub struct LaneJob {
@@ -46,7 +51,7 @@ pub struct OutputJob {
     pub lanes: Vec<LaneJob>,
     /// How they are sent.
     pub rules: LaneRules,
-    /// The part of the rate plan that these lanes may use together.
+    /// The part of the output's rates that these lanes may use together.
     pub rate_share: f64,
     /// Where they are sent.
     pub client: GateClient,
@@ -98,6 +103,7 @@ pub fn start(job: OutputJob) -> Result<std::thread::JoinHandle<()>> {
 
 async fn run(job: OutputJob) {
     let OutputJob {
+        output_id,
         lanes,
         rules,
         rate_share,
@@ -106,12 +112,10 @@ async fn run(job: OutputJob) {
         board,
         session,
         news,
-        ..
     } = job;
-    let rate = Rc::new(RefCell::new(RateLimiter::new(
-        &rules.pace.rate_plan,
-        rate_share,
-    )));
+    let rate = Rc::new(RefCell::new(OutputRate::new(&rules.pace, rate_share)));
+    let gauges = lanes.iter().map(|lane| lane.gauge.clone()).collect();
+    let watching = spawn_local(watch_gate(client.clone(), output_id, gauges));
     let mut tasks = Vec::new();
     for lane in lanes {
         let context = LaneContext {
@@ -131,11 +135,40 @@ async fn run(job: OutputJob) {
             tracing::error!(%error, "a lane's task broke");
         }
     }
+    watching.abort();
+}
+
+/// Says so when the gate takes nothing for some time, and when it is back.
+async fn watch_gate(client: GateClient, output_id: String, gauges: Vec<Arc<LaneGauge>>) {
+    let mut away = false;
+    loop {
+        tokio::time::sleep(LOOK_AT_GATE).await;
+        let outage = client.counts().outage;
+        let seconds = outage.as_ref().map_or(0, |outage| outage.lasting.as_secs());
+        for gauge in &gauges {
+            gauge.gate_away.store(seconds, Ordering::Relaxed);
+        }
+        match outage {
+            Some(outage) if !away && outage.lasting >= AWAY => {
+                away = true;
+                tracing::warn!(
+                    output = output_id,
+                    reason = outage.reason.as_str(),
+                    "the gate takes nothing, trying on"
+                );
+            }
+            None if away => {
+                away = false;
+                tracing::warn!(output = output_id, "the gate is back");
+            }
+            _ => {}
+        }
+    }
 }
 
 struct LaneContext {
     rules: LaneRules,
-    rate: Rc<RefCell<RateLimiter>>,
+    rate: Rc<RefCell<OutputRate>>,
     client: GateClient,
     clock: ClockReader,
     board: Arc<Board>,

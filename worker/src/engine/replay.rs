@@ -15,6 +15,7 @@ use super::feed::FeedJob;
 use super::lane::LaneRules;
 use super::output::{self, LaneJob, OutputJob};
 use super::watermark::{Reached, Watermark};
+use crate::audit::receipt::Lateness;
 use crate::audit::session::StreamedWorld;
 use crate::audit::{Event, OutputReceipt, RunSummary, SessionLog};
 use crate::checkpoint::{self, Checkpoint, CheckpointKey, CheckpointStore, Progress};
@@ -365,6 +366,13 @@ fn finish(end: Finish) -> ReplayEnd {
         started_at_utc: end.started_at,
         ended_at_utc: EventTime::wall_now(),
         outputs: receipts,
+        lateness: end
+            .board
+            .lanes
+            .iter()
+            .zip(&lateness)
+            .filter_map(|(lane, micros)| Lateness::of(&lane.output_id, lane.lane, micros))
+            .collect(),
     };
     ReplayEnd {
         summary,

@@ -46,11 +46,13 @@ pub(super) struct Answer {
     pub whole: bool,
 }
 
+type Driver = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
+
 /// An open connection.
 pub(super) struct Wire {
     send: SendRequest<Full<Bytes>>,
-    driver: Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>,
-    ended: bool,
+    /// None: the connection has ended. It is dropped then, as only that tells `send` so.
+    driver: Option<Driver>,
     /// Whether anything was received since it was last cleared.
     heard: Arc<AtomicBool>,
     used: bool,
@@ -151,8 +153,7 @@ where
         .map_err(|error| Trouble::new(RetryReason::Connect, &error))?;
     Ok(Wire {
         send,
-        driver: Box::pin(connection),
-        ended: false,
+        driver: Some(Box::pin(connection)),
         heard,
         used: false,
     })
@@ -169,7 +170,6 @@ impl Wire {
         let Wire {
             send,
             driver,
-            ended,
             heard,
             used,
         } = &mut self;
@@ -177,9 +177,7 @@ impl Wire {
         let result = {
             let mut talk = pin!(talk(send, request));
             poll_fn(|cx| {
-                if !*ended && driver.as_mut().poll(cx).is_ready() {
-                    *ended = true;
-                }
+                drive(driver, cx);
                 if !begun {
                     // What came while the connection was idle is no answer to this request; the
                     // driver has ended over it.
@@ -208,12 +206,18 @@ impl Wire {
     /// gate closed it or sent more than the answer.
     async fn idle(&mut self) -> bool {
         poll_fn(|cx| {
-            if !self.ended && self.driver.as_mut().poll(cx).is_ready() {
-                self.ended = true;
-            }
-            Poll::Ready(!self.ended)
+            drive(&mut self.driver, cx);
+            Poll::Ready(self.driver.is_some())
         })
         .await
+    }
+}
+
+fn drive(driver: &mut Option<Driver>, cx: &mut Context<'_>) {
+    if let Some(connection) = driver
+        && connection.as_mut().poll(cx).is_ready()
+    {
+        *driver = None;
     }
 }
 

@@ -194,7 +194,9 @@ pub struct PacePlan {
     pub overload: Overload,
     /// How far an output may fall behind the clock, in wall time.
     pub max_lag: Duration,
-    /// Events a second that an output may send while it catches up; none: as fast as it can.
+    /// Events a second that an output may send while it catches up under `CatchUp`: from the
+    /// moment on at which it is behind by more than `max_lag`, until an event comes that is not
+    /// due yet. None: as fast as it can.
     pub catch_up_eps: Option<f64>,
     /// What one output's failure does to the others.
     pub on_output_failure: OnOutputFailure,

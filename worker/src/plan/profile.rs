@@ -113,9 +113,7 @@ pub fn text(
             values::some_text(file.clone()),
         )?;
         let text = match std::fs::read(&file) {
-            Ok(bytes) => {
-                String::from_utf8(bytes).map_err(|error| format!("is not UTF-8: {error}"))
-            }
+            Ok(bytes) => String::from_utf8(bytes).map_err(|error| format!("is not UTF-8: {error}")),
             Err(error) => Err(error.to_string()),
         };
         return Ok(Named { name: file, text });

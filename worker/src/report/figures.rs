@@ -26,6 +26,8 @@ pub struct OutputFigures {
     pub retried: u64,
     /// Events that IG quarantined.
     pub quarantined: u64,
+    /// For how long the gate has taken nothing; zero: it is there.
+    pub gate_away: Duration,
     /// Nothing is left to send.
     pub finished: bool,
 }
@@ -49,6 +51,7 @@ pub fn of(board: &Board, timeline: &Timeline, now: Mono) -> Vec<OutputFigures> {
             lag,
             retried: lane.retried.load(Relaxed),
             quarantined: lane.quarantined.load(Relaxed),
+            gate_away: Duration::from_secs(lane.gate_away.load(Relaxed)),
             finished: lane.finished.load(Relaxed),
         };
         match outputs.last_mut() {
@@ -59,6 +62,7 @@ pub fn of(board: &Board, timeline: &Timeline, now: Mono) -> Vec<OutputFigures> {
                 sum.lag = sum.lag.max(one.lag);
                 sum.retried += one.retried;
                 sum.quarantined += one.quarantined;
+                sum.gate_away = sum.gate_away.max(one.gate_away);
                 sum.finished &= one.finished;
             }
             _ => outputs.push(one),

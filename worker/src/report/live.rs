@@ -86,13 +86,8 @@ async fn bars(board: &Board, clock: &ClockReader) {
         ProgressStyle::with_template(template).expect("a constant template")
     };
     let head = BARS.add(ProgressBar::new_spinner().with_style(line("{spinner:.cyan} {msg:.bold}")));
-    let width = board
-        .lanes
-        .iter()
-        .map(|lane| lane.output_id.len())
-        .max()
-        .unwrap_or(0);
-    let template = format!("  {{prefix:{width}}} {{bar:24.cyan/dim}} {{percent:>3}}% {{msg}}");
+    let width = name_width(board);
+    let template = format!("  {{prefix:{width}}} {{wide_bar:.cyan/dim}} {{percent:>3}}% {{msg}}");
     let mut drawn: HashMap<String, ProgressBar> = HashMap::new();
     let mut rates = Rates::default();
     let mut frames = tokio::time::interval(FRAME);
@@ -116,12 +111,13 @@ async fn bars(board: &Board, clock: &ClockReader) {
             } else {
                 output.behind
             });
-            bar.set_message(text(&output, rate));
+            bar.set_message(short(&output, rate));
         }
     }
 }
 
 async fn lines(board: &Board, clock: &ClockReader) {
+    let width = name_width(board);
     let mut rates = Rates::default();
     let mut every = tokio::time::interval(LINES);
     every.tick().await;
@@ -132,15 +128,47 @@ async fn lines(board: &Board, clock: &ClockReader) {
         every.tick().await;
         let now = Mono::now();
         let timeline = clock.borrow().clone();
-        eprintln!("world clock {}", figures::clock(&timeline, now));
+        let mut said = format!("world clock {}\n", figures::clock(&timeline, now));
         for output in figures::of(board, &timeline, now) {
             let rate = rates.of(&output, now);
             let percent = (output.behind * 100)
                 .checked_div(output.rows)
                 .unwrap_or(100);
-            eprintln!("  {} {percent}% {}", output.output_id, text(&output, rate));
+            said.push_str(&format!(
+                "  {:width$} {percent:>3}% {}\n",
+                output.output_id,
+                text(&output, rate)
+            ));
+        }
+        // Nobody may be listening on stderr.
+        let _ = above_bars(|stderr| stderr.write_all(said.as_bytes()));
+    }
+}
+
+/// The longest output id.
+fn name_width(board: &Board) -> usize {
+    let ids = board.lanes.iter().map(|lane| lane.output_id.len());
+    ids.max().unwrap_or(0)
+}
+
+/// What stands beside a bar: events, event time reached, rate and lag in the 80 columns of a
+/// narrow terminal. The year is on the world clock.
+fn short(output: &OutputFigures, rate: f64) -> String {
+    let mut text = format!("{:>7}", thousands(output.taken));
+    match output.reached {
+        Some(ts) => text.push_str(&format!(" {}", &second(ts)[5..16])),
+        None => text.push_str(&format!(" {:11}", "at start")),
+    }
+    if output.finished {
+        text.push_str(" done");
+    } else {
+        text.push_str(&format!(" {:>6}/s", thousands(rate.round() as u64)));
+        if let Some(lag) = output.lag {
+            text.push_str(&format!(" lag {:.1}s", lag.as_secs_f64()));
         }
     }
+    troubles(output, &mut text);
+    text
 }
 
 /// Events, event time reached, rate, lag; retries and quarantines where there are any.
@@ -158,11 +186,18 @@ fn text(output: &OutputFigures, rate: f64) -> String {
             text.push_str(&format!("  lag {:.1} s", lag.as_secs_f64()));
         }
     }
+    troubles(output, &mut text);
+    text
+}
+
+fn troubles(output: &OutputFigures, text: &mut String) {
+    if !output.finished && !output.gate_away.is_zero() {
+        text.push_str(&format!("  gate away {} s", output.gate_away.as_secs()));
+    }
     if output.retried > 0 {
         text.push_str(&format!("  {} retries", thousands(output.retried)));
     }
     if output.quarantined > 0 {
         text.push_str(&format!("  {} quarantined", thousands(output.quarantined)));
     }
-    text
 }

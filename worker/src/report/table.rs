@@ -1,6 +1,6 @@
 //! The table at the end of a run.
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, LineStyle, Table, presets};
 
 use super::figures::thousands;
 use crate::engine::Board;
@@ -11,8 +11,8 @@ use crate::engine::replay::ReplayEnd;
 /// `rows` and the decisions count since the attempt's start, however often it was interrupted;
 /// `sent`, `retries`, lateness and seconds are this process's.
 pub fn of(end: &ReplayEnd, board: &Board) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header([
+    let mut table = plain();
+    table.set_header([
         "output",
         "rows",
         "sent",
@@ -58,7 +58,27 @@ pub fn of(end: &ReplayEnd, board: &Board) -> String {
     for column in table.column_iter_mut().skip(1).take(8) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    table.to_string()
+    text(&mut table)
+}
+
+/// A table with one thin line, below its header.
+pub fn plain() -> Table {
+    let mut table = Table::new();
+    let line = LineStyle::none().fill('─').junction('─');
+    table.load_style(presets::NOTHING.header_separator(line));
+    table
+}
+
+/// The table with two blanks between its columns and none at the ends of its lines.
+pub fn text(table: &mut Table) -> String {
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 1));
+    }
+    let lines: Vec<_> = table
+        .lines()
+        .map(|line| line.trim_end().to_owned())
+        .collect();
+    lines.join("\n")
 }
 
 fn milliseconds(micros: u64) -> String {

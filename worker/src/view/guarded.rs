@@ -37,9 +37,7 @@ pub(super) fn guarded<T, E: Into<ParquetError>>(
                 .map(String::as_str)
                 .or(panic.downcast_ref::<&str>().copied())
                 .unwrap_or("no more is known");
-            Err(ParquetError::General(format!(
-                "the decoder broke: {text}"
-            )))
+            Err(ParquetError::General(format!("the decoder broke: {text}")))
         }
     }
 }

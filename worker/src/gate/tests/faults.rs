@@ -99,6 +99,31 @@ async fn a_connection_that_was_closed_while_idle_is_replaced() {
 }
 
 #[tokio::test]
+async fn a_connection_that_ends_before_its_first_request_is_no_timeout() {
+    // A gate that dies with connections in its backlog: they end without a byte.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/v1/ingest/push", listener.local_addr().unwrap());
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    // Between two looks at the connection enough time passes for its end to come.
+    tokio::spawn(async {
+        loop {
+            std::thread::sleep(Duration::from_millis(10));
+            tokio::task::yield_now().await;
+        }
+    });
+    let mut plan = plan(&url);
+    plan.timeout = Duration::from_secs(5);
+    let client = GateClient::new(&plan).unwrap();
+    let failure = failed(push(&client, "{}").await);
+    assert_eq!(failure.reason(), Reason::IgPushRetryExhausted);
+    assert_eq!(
+        client.counts().retries_of(RetryReason::Reset),
+        5,
+        "{failure}"
+    );
+}
+
+#[tokio::test]
 async fn a_request_that_a_kept_connection_swallows_goes_out_again_uncounted() {
     // Every second request is read and never answered: the connection ends before a byte.
     for then in [Then::Close, Then::Reset] {

@@ -1,0 +1,92 @@
+//! The page of the documents: every field of a StreamProfile and a WorldStream, from the schemas.
+
+use serde_json::Value;
+
+use super::{cell, head};
+
+/// A table a document.
+pub fn page() -> String {
+    let mut text = head("Documents");
+    text.push_str(
+        "The documents that people write, as YAML, one or several in a file \
+         (`worldstream run -f FILE`). An unknown field or a wrong value is refused with file, line \
+         and field. The same schemas are in `crds/*.yaml`. Samples: `config/samples/`, and the \
+         built-in profiles in `config/profiles/`.\n\n\
+         A duration is a number with a unit, or several: `500ms`, `5s`, `1m30s`, `1h`. Fields \
+         marked * are required where their parent is given.\n",
+    );
+    for crd in worldstream_crds::crds() {
+        let value = serde_json::to_value(&crd).expect("a definition made of derived types is JSON");
+        let spec = &value["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+        text.push_str(&format!(
+            "\n## {}\n\n{}\n\n| field | type | default | meaning |\n| --- | --- | --- | --- |\n",
+            crd.spec.names.kind,
+            cell(spec["description"].as_str().unwrap_or_default())
+        ));
+        fields("spec", spec, &mut text);
+    }
+    text
+}
+
+fn fields(path: &str, schema: &Value, text: &mut String) {
+    let required: Vec<&str> = schema["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        let star = match required.contains(&name.as_str()) {
+            true => " *",
+            false => "",
+        };
+        let path = format!("{path}.{name}");
+        text.push_str(&format!(
+            "| `{path}`{star} | {} | {} | {} |\n",
+            cell(&kind(field)),
+            default(field),
+            cell(field["description"].as_str().unwrap_or_default())
+        ));
+        fields(&path, field, text);
+        if field["items"]["properties"].is_object() {
+            fields(&format!("{path}[]"), &field["items"], text);
+        }
+    }
+}
+
+/// `integer, 1 to 256`, `list of string`, ``one of `Hold`, `Fail` ``.
+fn kind(field: &Value) -> String {
+    let name = match field["type"].as_str().unwrap_or("any") {
+        "array" => format!("list of {}", kind(&field["items"])),
+        other => field["format"]
+            .as_str()
+            .filter(|format| *format == "date-time")
+            .unwrap_or(other)
+            .to_owned(),
+    };
+    if let Some(values) = field["enum"].as_array() {
+        let values: Vec<_> = values
+            .iter()
+            .filter_map(Value::as_str)
+            .map(|value| format!("`{value}`"))
+            .collect();
+        return format!("one of {}", values.join(", "));
+    }
+    let bound = |name: &str| field[name].as_f64().map(|bound| bound.to_string());
+    match (bound("minimum"), bound("maximum")) {
+        (Some(low), Some(high)) => format!("{name}, {low} to {high}"),
+        (Some(low), None) => format!("{name}, {low} or more"),
+        (None, Some(high)) => format!("{name}, at most {high}"),
+        (None, None) => name,
+    }
+}
+
+/// The default as YAML on one line; objects' defaults are those of their fields.
+fn default(field: &Value) -> String {
+    match &field["default"] {
+        Value::Null | Value::Object(_) => String::new(),
+        Value::String(text) => format!("`{text}`"),
+        Value::Number(number) => format!("`{}`", number.as_f64().unwrap_or_default()),
+        other => format!("`{other}`"),
+    }
+}
