@@ -115,8 +115,22 @@ impl Failure {
             text.push_str(": ");
             text.push_str(detail);
         }
-        text.replace(['\n', '\r'], " ")
+        one_line(&text)
     }
+}
+
+/// A text as it can stand in one line of a log or a terminal: what was found in a broken file may
+/// hold anything.
+pub(crate) fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\r' | '\t' => line.push(' '),
+            c if c.is_control() => line.extend(c.escape_default()),
+            c => line.push(c),
+        }
+    }
+    line
 }
 
 /// What was found may be a whole file: the first 200 characters say enough.
@@ -134,3 +148,19 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_one_line_whatever_was_found() {
+        let failure = Failure::new(Reason::GatePassInvalid, "a\tb")
+            .found("x\0\u{1b}[31m\r\ny\u{85}é")
+            .detail("1\n2");
+        assert_eq!(
+            failure.message(),
+            "a b: found x\\u{0}\\u{1b}[31m  y\\u{85}é: 1 2"
+        );
+    }
+}

@@ -219,7 +219,12 @@ fn profiles(cases: &mut Cases) {
             json!({"builtIn": "catalogue.yaml", "inline": "x"}),
             "exactly one of",
         ),
-        ("no catalogue", "catalogue", json!({}), "none of its fields"),
+        (
+            "a catalogue of no source",
+            "catalogue",
+            json!({}),
+            "none of its fields",
+        ),
         (
             "an unknown built-in",
             "catalogue",

@@ -11,7 +11,7 @@ mod streaming;
 mod views;
 mod world;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -30,10 +30,16 @@ fn every_case_is_refused_with_its_code_in_time() {
     checkpoints::add(&mut cases);
     rows::add(&mut cases);
     let cases = cases.0;
-    let mut names = std::collections::BTreeSet::new();
-    for case in &cases {
-        assert!(names.insert(&case.name), "{} is there twice", case.name);
-    }
+    let mut names = BTreeSet::new();
+    let twice: Vec<_> = cases
+        .iter()
+        .filter(|case| !names.insert(&case.name))
+        .collect();
+    assert!(
+        twice.is_empty(),
+        "{:?}",
+        twice.iter().map(|case| &case.name).collect::<Vec<_>>()
+    );
     assert!(cases.len() >= 130, "{} cases", cases.len());
 
     let dir = tempfile::tempdir().unwrap();

@@ -34,6 +34,8 @@ fn wide(bench: &mut Bench) -> Setup {
 fn change_meanwhile(
     change: impl FnOnce(&Setup),
 ) -> (Setup, String, Vec<Arrival>, tempfile::TempDir) {
+    // Built before the time counts.
+    worldstream_tests::program();
     let dir = tempfile::tempdir().unwrap();
     let template = template(dir.path());
     let mut bench = Bench::new(&dir.path().join("bench"), &template);
@@ -189,7 +191,7 @@ fn a_wrong_flag_is_named() {
         (&["run", "--start-from", "monday"], "--start-from"),
         (&["run", "--traffic-mode", "both"], "--traffic-mode"),
         (&["run", "--overload", "never"], "--overload"),
-        (&["run", "--lanes", "-1"], "--lanes"),
+        (&["run", "--lanes=-1"], "--lanes"),
         (&["run", "--in-flight", "1.5"], "--in-flight"),
         (&["run", "--moon"], "--moon"),
         (&["run", "--checkpoint-root="], "--checkpoint-root"),

@@ -5,7 +5,7 @@ use std::fmt;
 
 use worldstream_crds::ExitCode;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, one_line};
 
 /// A mistake in a document, a policy file or on the command line. Displays as
 /// `stream.yaml:7: spec.speedup: …` or `--lanes: …`.
@@ -42,7 +42,7 @@ impl fmt::Display for UsageError {
         if let Some(path) = self.path.as_deref().filter(|path| !path.is_empty()) {
             write!(f, ": {path}")?;
         }
-        write!(f, ": {}", self.message.replace(['\n', '\r'], " "))
+        write!(f, ": {}", one_line(&self.message))
     }
 }
 

@@ -414,11 +414,11 @@ fn the_first_check_that_fails_gives_the_code() {
         (Reason::NoTrafficOutputs, &|w| {
             w.plan.selection.outputs.clear()
         }),
-        (Reason::ProducerIdMissing, &|w| {
-            w.plan.producer_id = PRODUCER.into()
-        }),
         (Reason::GatePassMissing, &|w| {
             copy(w, &w.gate("6B", "_passed.flag"))
+        }),
+        (Reason::ProducerIdMissing, &|w| {
+            w.plan.producer_id = PRODUCER.into()
         }),
         (Reason::StreamViewMissing, &|_| {}),
     ];
