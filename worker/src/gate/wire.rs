@@ -6,9 +6,9 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
 
 use bytes::Bytes;
 use http::header::{HeaderValue, RETRY_AFTER};
@@ -54,6 +54,9 @@ pub(super) struct Wire {
     /// Whether anything was received since it was last cleared.
     heard: Arc<AtomicBool>,
     used: bool,
+    relay: Arc<Relay>,
+    /// Of `relay`; one for all exchanges, so that what is waited for need not be told anew.
+    waker: Waker,
 }
 
 impl Trouble {
@@ -149,12 +152,15 @@ where
     let (send, connection) = http1::handshake(io)
         .await
         .map_err(|error| Trouble::new(RetryReason::Connect, &error))?;
+    let relay = Arc::new(Relay::default());
     Ok(Wire {
         send,
         driver: Box::pin(connection),
         ended: false,
         heard,
         used: false,
+        waker: relay.clone().into(),
+        relay,
     })
 }
 
@@ -172,21 +178,27 @@ impl Wire {
             ended,
             heard,
             used,
+            relay,
+            waker,
         } = &mut self;
         let mut begun = false;
         let result = {
             let mut talk = pin!(talk(send, request));
             poll_fn(|cx| {
-                if !*ended && driver.as_mut().poll(cx).is_ready() {
-                    *ended = true;
-                }
-                if !begun {
-                    // What came while the connection was idle is no answer to this request; the
-                    // driver has ended over it.
-                    begun = true;
-                    heard.store(false, Ordering::Relaxed);
-                }
-                if let Poll::Ready(result) = talk.as_mut().poll(cx) {
+                let done = relay.poll(cx, || {
+                    let cx = &mut Context::from_waker(waker);
+                    if !*ended && driver.as_mut().poll(cx).is_ready() {
+                        *ended = true;
+                    }
+                    if !begun {
+                        // What came while the connection was idle is no answer to this request;
+                        // the driver has ended over it.
+                        begun = true;
+                        heard.store(false, Ordering::Relaxed);
+                    }
+                    talk.as_mut().poll(cx)
+                });
+                if let Poll::Ready(result) = done {
                     return Poll::Ready(result.map_err(|error| {
                         let stale = *used && !heard.load(Ordering::Relaxed);
                         Trouble::ended(&error, stale)
@@ -207,13 +219,61 @@ impl Wire {
     /// Lets the connection come to rest after an answer; false if it ended instead, because the
     /// gate closed it or sent more than the answer.
     async fn idle(&mut self) -> bool {
-        poll_fn(|cx| {
-            if !self.ended && self.driver.as_mut().poll(cx).is_ready() {
-                self.ended = true;
+        let cx = &mut Context::from_waker(&self.waker);
+        if !self.ended && self.driver.as_mut().poll(cx).is_ready() {
+            self.ended = true;
+        }
+        !self.ended
+    }
+}
+
+/// Passes wakes on to the task that pushes, but keeps those that it causes itself: driver and
+/// exchange tell each other of request, answer and body by waking, and are polled in turn until
+/// neither has anything to tell, instead of by the runtime once for each.
+#[derive(Debug, Default)]
+struct Relay {
+    polling: AtomicBool,
+    woken: AtomicBool,
+    task: Mutex<Option<Waker>>,
+}
+
+impl Relay {
+    /// Polls until it is ready, or nothing has woken us meanwhile.
+    fn poll<T>(&self, cx: &mut Context<'_>, mut poll: impl FnMut() -> Poll<T>) -> Poll<T> {
+        {
+            let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+            match &mut *task {
+                Some(known) => known.clone_from(cx.waker()),
+                none => *none = Some(cx.waker().clone()),
             }
-            Poll::Ready(!self.ended)
-        })
-        .await
+        }
+        loop {
+            self.polling.store(true, Ordering::SeqCst);
+            self.woken.store(false, Ordering::SeqCst);
+            let polled = poll();
+            // Whoever wakes says so before it looks whether we poll; we look the other way round,
+            // so that between the two no wake is lost.
+            self.polling.store(false, Ordering::SeqCst);
+            if polled.is_ready() || !self.woken.load(Ordering::SeqCst) {
+                return polled;
+            }
+        }
+    }
+}
+
+impl Wake for Relay {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.woken.store(true, Ordering::SeqCst);
+        if !self.polling.load(Ordering::SeqCst) {
+            let task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(task) = &*task {
+                task.wake_by_ref();
+            }
+        }
     }
 }
 
