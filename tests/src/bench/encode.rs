@@ -82,7 +82,8 @@ fn rate(rows: u64, work: impl FnOnce() -> Result<(), String>) -> Result<f64, Str
     Ok(rows as f64 / (processor() - before).as_secs_f64())
 }
 
-fn processor() -> Duration {
+/// Processor time of this process up to now.
+pub fn processor() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }

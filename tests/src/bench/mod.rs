@@ -1,6 +1,7 @@
 //! The measurements of `make bench`: each compares the real program with a peer in the same run,
 //! or with a bound, and gives a line of the table and of `results.json`.
 
+mod client;
 mod encode;
 mod figures;
 mod paced;
@@ -54,6 +55,7 @@ pub fn run(options: &Options, each: &mut dyn FnMut(Measurement)) -> Result<(), S
     };
     encode::measure(options, &mut show)?;
     resume::measure(options, &mut show)?;
+    client::measure(options, &mut show)?;
     whole_path::measure(options, &mut show)?;
     whole_path::memory(options, &mut show)?;
     paced::measure(options, &mut show)

@@ -20,8 +20,10 @@ use crate::{PLATFORM_RUN_ID, json_lines, program};
 /// Rows of the large view and of the small one.
 pub const LARGE: u64 = 5_000_000;
 const SMALL: u64 = 200_000;
+/// Requests in flight that are tried.
+pub const IN_FLIGHT: [usize; 3] = [1, 16, 64];
 /// Requests in flight, and what of wrk's rate is to be reached with them.
-const CASES: [(usize, f64); 3] = [(1, 0.95), (16, 0.95), (64, 0.9)];
+const CASES: [(usize, f64); 3] = [(IN_FLIGHT[0], 0.95), (IN_FLIGHT[1], 0.95), (IN_FLIGHT[2], 0.9)];
 const CPU_GOAL: f64 = 15.0;
 const MEMORY_GOAL: f64 = 48.0;
 
@@ -105,7 +107,7 @@ fn span(session: &[serde_json::Value]) -> Option<Duration> {
 }
 
 /// The first envelope of a world.
-fn first_envelope(options: &Options, world: &Path) -> Result<Vec<u8>, String> {
+pub fn first_envelope(options: &Options, world: &Path) -> Result<Vec<u8>, String> {
     let opened = worlds::open(options, world)?;
     let view = &opened.world.outputs[0].view;
     let all = RangePlan::default();
