@@ -183,9 +183,9 @@ fn next(args: &DemoArgs, run_root: &str, runs: &Path, code: ExitCode) -> String 
         ],
     );
     step(
-        "replay the other traffic to a gate that fails now and then: two terminals",
+        "replay the other traffic to a gate that fails for a moment: two terminals",
         &[
-            format!("{program} dev-gate --fault 5xx:p=0.05"),
+            format!("{program} dev-gate --fault 5xx:events=9000..9100"),
             format!(
                 "{program} run --profile local --engine-run-root {root} --runs-root {runs} --platform-run-id {OTHER_RUN_ID} --traffic-mode baseline --speedup 86400"
             ),

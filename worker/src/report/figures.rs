@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use crate::clock::{Mono, Motion, Timeline};
+use crate::clock::{Anchor, Mono, Motion, Timeline};
 use crate::engine::Board;
 use crate::time::EventTime;
 
@@ -36,12 +36,10 @@ pub struct OutputFigures {
 pub fn of(board: &Board, timeline: &Timeline, now: Mono) -> Vec<OutputFigures> {
     let mut outputs: Vec<OutputFigures> = Vec::new();
     for lane in &board.lanes {
-        let lag = match timeline.at(now).map(|revision| revision.motion) {
-            Some(Motion::Running(anchor) | Motion::Held { anchor, .. }) => {
-                Some(lane.lag(&anchor, now))
-            }
-            _ => None,
-        };
+        let lag = timeline
+            .at(now)
+            .and_then(|revision| stand(&revision.motion, now))
+            .map(|(anchor, stand)| lane.lag(&anchor, stand));
         let one = OutputFigures {
             output_id: lane.output_id.clone(),
             rows: lane.view_rows,
@@ -69,6 +67,16 @@ pub fn of(board: &Board, timeline: &Timeline, now: Mono) -> Vec<OutputFigures> {
         }
     }
     outputs
+}
+
+/// The schedule, and the moment on it that the clock has come to: while it is held, that moment
+/// stands still, and an output that has sent everything up to it is not behind.
+fn stand(motion: &Motion, now: Mono) -> Option<(Anchor, Mono)> {
+    match *motion {
+        Motion::Running(anchor) => Some((anchor, now)),
+        Motion::Held { anchor, at } => Some((anchor, anchor.due(at).min(now))),
+        Motion::Unpaced | Motion::Paused => None,
+    }
 }
 
 /// What the clock does, in a few words: the event time and the speed.
@@ -119,6 +127,23 @@ pub fn thousands(value: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_is_held_stands() {
+        let epoch = EventTime::parse_rfc3339("2026-01-01T00:00:00Z").unwrap();
+        let later = |seconds: i64| EventTime::from_micros(epoch.micros() + seconds * 1_000_000);
+        let anchor = Anchor {
+            event_epoch: epoch,
+            wall_epoch: Mono(0),
+            speedup: 1.0,
+        };
+        let now = Mono(60_000_000_000);
+        assert_eq!(stand(&Motion::Running(anchor), now), Some((anchor, now)));
+        let at = later(10).unwrap();
+        let held = Motion::Held { anchor, at };
+        assert_eq!(stand(&held, now), Some((anchor, Mono(10_000_000_000))));
+        assert_eq!(stand(&Motion::Paused, now), None);
+    }
 
     #[test]
     fn numbers_and_times_as_people_read_them() {
