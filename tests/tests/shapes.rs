@@ -97,7 +97,7 @@ fn columns(rows: usize) -> Vec<Column> {
             "view",
             rows,
             |r| some(r, word(r * 5)),
-            |values| StringViewArray::from_iter(values),
+            StringViewArray::from_iter,
             Value::from,
         ),
         column(

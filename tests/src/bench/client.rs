@@ -46,9 +46,21 @@ pub fn measure(options: &Options, show: &mut dyn FnMut(Measurement)) -> Result<(
         }
         let (name, name_cpu) = names(in_flight);
         let note = format!("wrk -t1 -c{in_flight}, {pairs} pairs of {seconds} s");
-        show(Measurement::paired(&name, "events/s", &rates, Goal::None, note));
+        show(Measurement::paired(
+            &name,
+            "events/s",
+            &rates,
+            Goal::None,
+            note,
+        ));
         let note = format!("{}; wrk {:.1} µs", spread(&cpu), median(&wrk_cpu));
-        show(Measurement::alone(&name_cpu, "µs", median(&cpu), Goal::None, note));
+        show(Measurement::alone(
+            &name_cpu,
+            "µs",
+            median(&cpu),
+            Goal::None,
+            note,
+        ));
     }
     Ok(())
 }

@@ -23,7 +23,11 @@ const SMALL: u64 = 200_000;
 /// Requests in flight that are tried.
 pub const IN_FLIGHT: [usize; 3] = [1, 16, 64];
 /// Requests in flight, and what of wrk's rate is to be reached with them.
-const CASES: [(usize, f64); 3] = [(IN_FLIGHT[0], 0.95), (IN_FLIGHT[1], 0.95), (IN_FLIGHT[2], 0.9)];
+const CASES: [(usize, f64); 3] = [
+    (IN_FLIGHT[0], 0.95),
+    (IN_FLIGHT[1], 0.95),
+    (IN_FLIGHT[2], 0.9),
+];
 const CPU_GOAL: f64 = 15.0;
 const MEMORY_GOAL: f64 = 48.0;
 

@@ -148,7 +148,7 @@ impl Conductor {
             News::Primed(Err(failure)) => Some(failure),
             News::Ended(lane) => {
                 let failure = lane.failure.clone();
-                ended.lanes.push(lane);
+                ended.lanes.push(*lane);
                 failure
             }
         };

@@ -70,7 +70,7 @@ pub enum News {
     /// It has its first event (or has none to send), or why it cannot begin.
     Primed(Result<()>),
     /// It is at its end, and everything that could be saved is.
-    Ended(LaneEnd),
+    Ended(Box<LaneEnd>),
 }
 
 /// How a lane ended.
@@ -254,12 +254,12 @@ async fn run_lane(job: LaneJob, context: LaneContext) {
     board.look.notify_one();
     let (checkpoint, lateness) = lane.end();
     let failure = lane.failure();
-    let _ = news.send(News::Ended(LaneEnd {
+    let _ = news.send(News::Ended(Box::new(LaneEnd {
         index,
         checkpoint,
         failure,
         lateness,
-    }));
+    })));
 }
 
 /// One connection: takes the next event when it is due, and pushes it until IG has it.
