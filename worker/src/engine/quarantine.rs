@@ -117,7 +117,7 @@ mod tests {
         assert_eq!(after(&share, (0..100).map(|row| row % 5 == 0)).1, None);
         assert_eq!(after(&share, (0..9).map(|_| true)).1, None);
         let (state, end) = after(&share, (0..100).map(|row| row % 5 == 0 || row == 52));
-        assert_eq!(end, Some(56));
+        assert_eq!(end, Some(53));
         assert!(state.recent_quarantines.len() <= 4);
         let go_on = QuarantinePlan {
             policy: OnQuarantine::Continue,
