@@ -218,7 +218,7 @@ pub fn add(cases: &mut Cases) {
     let case = cases.add(
         "a checkpoint that another holds",
         "CHECKPOINT_CONFLICT",
-        &["worldstream.lock"],
+        &["held by process"],
         |it| {
             it.begin(BEGUN);
             let lock = fs::File::open(it.checkpoint().join("worldstream.lock")).unwrap();

@@ -190,6 +190,7 @@ fn scenarios(cases: &mut Cases) {
         &["scenario_id="],
         |it| {
             it.unflag("scenario");
+            it.remove("data");
             let world = it.world().display().to_string();
             it.flag("engine-run-root", &world);
         },

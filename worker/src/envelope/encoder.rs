@@ -254,7 +254,8 @@ impl Stamp {
 }
 
 const ONE: &str = "names that occur once";
-const EVENT_TIME: &str =
+/// What a row's time key must be, for messages.
+pub(crate) const EVENT_TIME: &str =
     "an event time: a timestamp, or a text such as 2026-01-01T00:00:00.000000Z";
 
 /// Everything between an envelope's event id and its event time.

@@ -11,6 +11,7 @@ mod pystr;
 mod row_plan;
 mod timestamp;
 
+pub(crate) use encoder::EVENT_TIME;
 pub use encoder::{Encoded, Encoder};
 pub use isoformat::parse_event_time;
 pub use timestamp::{BadTime, event_times};

@@ -99,9 +99,12 @@ fn header_text(source: &SecretSource, object: &str) -> Result<String> {
 /// The secret's bytes without one trailing line end, never empty.
 fn read(source: &SecretSource, object: &str) -> Result<Vec<u8>> {
     let mut bytes = match source {
-        SecretSource::File(path) => {
-            std::fs::read(path).map_err(|error| bad(object).found(place(source)).cause(&error))?
-        }
+        SecretSource::File(path) => std::fs::read(path).map_err(|error| {
+            bad(object)
+                .found(format!("{}, which cannot be read", place(source)))
+                .expected("a secret")
+                .cause(&error)
+        })?,
         SecretSource::Env(name) => std::env::var_os(name)
             .ok_or_else(|| {
                 bad(object)

@@ -36,16 +36,23 @@ pub fn config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>> {
 fn roots_of(path: &Path) -> Result<RootCertStore> {
     let bad =
         || Failure::new(Reason::StreamFailed, path.display().to_string()).field("gate.caFile");
-    let text = std::fs::read(path).map_err(|error| bad().cause(&error))?;
+    let text = std::fs::read(path).map_err(|error| {
+        bad()
+            .found("a file that cannot be read")
+            .expected("certificates in PEM")
+            .cause(&error)
+    })?;
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&text) {
         let certificate = certificate.map_err(|error| {
             bad()
+                .found("a text that is no PEM")
                 .expected("certificates in PEM")
                 .detail(error.to_string())
         })?;
         roots.add(certificate).map_err(|error| {
             bad()
+                .found("a certificate that cannot be used")
                 .expected("certificates that can be trusted")
                 .cause(&error)
         })?;

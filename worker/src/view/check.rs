@@ -113,7 +113,7 @@ impl Document {
 
     fn wrong(&self, reason: Reason, field: &str, found: &Value, expected: &str) -> Failure {
         let found = match found {
-            Value::String(text) => text.clone(),
+            Value::String(text) if !text.is_empty() => text.clone(),
             other => other.to_string(),
         };
         Failure::new(reason, &self.name)

@@ -272,9 +272,14 @@ impl OpenPart {
     /// Why reading failed: the store's or the plan's reason if there is one, else the part is
     /// corrupt.
     fn failed(&self, group: usize, at: u64, end: u64, error: &ParquetError) -> Failure {
-        self.source
-            .take_failure()
-            .unwrap_or_else(|| self.corrupt(group, at, end).cause(error))
+        self.source.take_failure().unwrap_or_else(|| {
+            // Parquet's errors wrap each other; what is wrong is the innermost.
+            let text = error.to_string();
+            let cause = text.rsplit("Parquet error: ").next().unwrap_or(&text);
+            self.corrupt(group, at, end)
+                .found("pages that cannot be decoded")
+                .detail(cause)
+        })
     }
 
     fn corrupt(&self, group: usize, at: u64, end: u64) -> Failure {

@@ -10,7 +10,7 @@ use super::footer::TS_UTC;
 use super::part::OpenPart;
 use super::source::Blocking;
 use super::{PartPlan, RowBatch, RowPlace, ViewPlan};
-use crate::envelope::event_times;
+use crate::envelope::{EVENT_TIME, event_times};
 use crate::failure::{Failure, Result};
 use crate::plan::RangePlan;
 use crate::time::EventTime;
@@ -267,7 +267,7 @@ pub(super) fn times(rows: &RecordBatch, file: &str, first: u64) -> Result<Vec<i6
         Failure::new(Reason::StreamFailed, file)
             .field(format!("row {}, column {TS_UTC}", first + bad.row as u64))
             .found(bad.found)
-            .expected("an event time")
+            .expected(EVENT_TIME)
     })?;
     Ok(times)
 }

@@ -107,7 +107,8 @@ impl Catalogue {
 pub(super) fn text(file: &Named) -> Result<&str> {
     file.text.as_deref().map_err(|cause| {
         Failure::new(Reason::StreamFailed, &file.name)
-            .expected("a text file that can be read")
+            .found("a file that cannot be read")
+            .expected("a text file")
             .detail(cause)
     })
 }
@@ -117,6 +118,7 @@ pub(super) fn parse_yaml<T: DeserializeOwned>(file: &Named, what: &str) -> Resul
     let options = serde_saphyr::options! { with_snippet: false };
     serde_saphyr::from_str_with_options(text(file)?, options).map_err(|error| {
         Failure::new(Reason::StreamFailed, &file.name)
+            .found("a text that is none")
             .expected(format!("{what}, as YAML"))
             .detail(error.to_string())
     })

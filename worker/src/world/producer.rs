@@ -28,12 +28,14 @@ pub fn check(id: &str, allowlist: Option<&Named>) -> Result<()> {
     };
     let text = allowlist.text.as_ref().map_err(|cause| {
         // The text is gone; only the file system still knows whether there is such a file.
-        let reason = if Path::new(&allowlist.name).exists() {
-            Reason::ProducerAllowlistUnreadable
+        let (reason, found) = if Path::new(&allowlist.name).exists() {
+            let found = "a file that cannot be read";
+            (Reason::ProducerAllowlistUnreadable, found)
         } else {
-            Reason::ProducerAllowlistMissing
+            (Reason::ProducerAllowlistMissing, "no such file")
         };
         Failure::new(reason, &allowlist.name)
+            .found(found)
             .expected("a text file of producer ids")
             .detail(cause)
     })?;

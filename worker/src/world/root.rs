@@ -137,7 +137,7 @@ fn check_allowed(root: &str, allowed: &[String]) -> Result<()> {
     }
     Err(Failure::new(Reason::RootNotAllowed, root)
         .field("run root")
-        .found(normal.join("/"))
+        .found(normal.join("/").replacen("s3:/", S3, 1))
         .expected(format!("a root at or below {}", allowed.join(", "))))
 }
 
