@@ -17,7 +17,7 @@ mod record;
 pub use exact::Exact;
 pub use gate::GateProcess;
 pub use made::MadeWorld;
-pub use program::{Finished, Program, Running, program, run};
+pub use program::{Finished, Program, Running, plain_environment, program, run};
 pub use proxy::Proxy;
 pub use record::{Arrival, arrivals, envelopes, json_lines, monotonic};
 

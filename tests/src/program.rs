@@ -34,10 +34,33 @@ pub fn program() -> &'static Path {
         if name == Some("release") {
             build.arg("--release");
         }
+        plain_environment(&mut build);
         let status = build.status().expect("cargo runs");
         assert!(status.success(), "worldstream does not build");
         profile.join("worldstream")
     })
+}
+
+/// Takes what cargo says of the test's own package out of a command's environment: build scripts
+/// that look at it would run again, and half of the dependencies would be built again, each time
+/// that a test and a person build in turn.
+pub fn plain_environment(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let own = name.to_str().is_some_and(|name| {
+            name.starts_with("CARGO_PKG_")
+                || name.starts_with("CARGO_BIN_")
+                || name.starts_with("CARGO_MANIFEST_")
+                || name == "CARGO"
+                || name == "CARGO_CRATE_NAME"
+                || name == "CARGO_PRIMARY_PACKAGE"
+                || name == "CARGO_TARGET_TMPDIR"
+                || name == "OUT_DIR"
+                || name == "LD_LIBRARY_PATH"
+        });
+        if own {
+            command.env_remove(name);
+        }
+    }
 }
 
 /// A command line to be run.
