@@ -191,6 +191,7 @@ fn scenarios(cases: &mut Cases) {
         |it| {
             it.unflag("scenario");
             it.remove("data");
+            it.remove("reports");
             let world = it.world().display().to_string();
             it.flag("engine-run-root", &world);
         },
