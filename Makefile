@@ -26,7 +26,11 @@ test: ## Format, clippy, generated files, and all tests
 test-long: ## The same with more repetitions, in the suites that have a long form
 	@CARGO="$(CARGO)" WORLDSTREAM_TESTS=long tests/run
 
-bench: ## Speed against wrk, as a table (needs nginx and wrk from the system's packages)
+bench: ## Speed against wrk, as a table (nginx and wrk come from the system's packages)
+	@command -v nginx >/dev/null && command -v wrk >/dev/null || { \
+		echo "make bench: installing nginx and wrk from the system's packages"; \
+		apt-get update -q && apt-get install -q -y nginx-light wrk || { \
+			echo "make bench: needs nginx and wrk; install them and try again"; exit 1; }; }
 	$(CARGO) run --release --bin bench -- $(ARGS)
 
 generate: ## Write the generated files anew: crds/*.yaml and docs/reference/
