@@ -22,7 +22,7 @@ use super::key::output_folder;
 use super::lines::Lines;
 use super::lock::Lock;
 use super::slots::{self, Entry, Slot};
-use super::{Capabilities, Checkpoint, CheckpointKey, CheckpointStore, Cursor, Lease};
+use super::{Capabilities, Checkpoint, CheckpointKey, CheckpointStore, Lease};
 use crate::failure::{Failure, Result};
 use crate::time::EventTime;
 
@@ -56,7 +56,10 @@ impl CheckpointStore for FileStore {
     /// A lock does not fence: it is the kernel's of one machine, never expires, and is never taken
     /// over from a process that may still run.
     fn capabilities(&self) -> Capabilities {
-        Capabilities { fences: false }
+        Capabilities {
+            fences: false,
+            largest_row: i64::MAX as u64,
+        }
     }
 
     fn take<'a>(&'a self, key: &'a CheckpointKey) -> BoxFuture<'a, Result<Box<dyn Lease>>> {
@@ -282,8 +285,12 @@ impl Held {
     ) -> Result<()> {
         self.lock.check()?;
         self.reconcile()?;
-        self.forward(next)?;
         let path = self.place.cursor_path();
+        document::forward(
+            || path.display().to_string(),
+            self.current.cursor.as_ref(),
+            next.cursor.as_ref(),
+        )?;
         let cannot = |error: io::Error| disk::cannot("save the checkpoint", &path, &error);
         hook(Step::Begun).map_err(cannot)?;
 
@@ -363,43 +370,14 @@ impl Held {
         } else if there != self.current.cursor {
             return Err(
                 Failure::new(Reason::CheckpointConflict, path.display().to_string())
-                    .found(describe(there.as_ref()))
-                    .expected(describe(self.current.cursor.as_ref()))
+                    .found(document::describe(there.as_ref()))
+                    .expected(document::describe(self.current.cursor.as_ref()))
                     .detail("another producer moved the cursor while this one held it"),
             );
         }
         self.staged = None;
         self.stamp = stamp;
         Ok(())
-    }
-
-    /// A cursor never moves backwards.
-    fn forward(&self, next: &Checkpoint) -> Result<()> {
-        let back = match (&next.cursor, &self.current.cursor) {
-            (Some(next), Some(current)) => document::is_before(next, current),
-            (None, Some(_)) => true,
-            (_, None) => false,
-        };
-        if !back {
-            return Ok(());
-        }
-        Err(Failure::new(
-            Reason::StreamFailed,
-            self.place.cursor_path().display().to_string(),
-        )
-        .found(describe(next.cursor.as_ref()))
-        .expected(format!(
-            "{} or later",
-            describe(self.current.cursor.as_ref())
-        ))
-        .detail("a cursor never moves backwards"))
-    }
-}
-
-fn describe(cursor: Option<&Cursor>) -> String {
-    match cursor {
-        Some(cursor) => format!("row {} of {}", cursor.last_row_index, cursor.last_file),
-        None => "no cursor".to_owned(),
     }
 }
 

@@ -32,6 +32,17 @@ pub struct Holder {
     pub started_at_utc: String,
 }
 
+impl Holder {
+    /// This process, from now on.
+    pub fn of_this_process() -> Holder {
+        Holder {
+            pid: std::process::id(),
+            host: host(),
+            started_at_utc: EventTime::wall_now().to_string(),
+        }
+    }
+}
+
 impl std::fmt::Display for Holder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
@@ -119,12 +130,7 @@ impl Lock {
     }
 
     fn sign(&self) -> io::Result<()> {
-        let holder = Holder {
-            pid: std::process::id(),
-            host: host(),
-            started_at_utc: EventTime::wall_now().to_string(),
-        };
-        let mut line = serde_json::to_vec(&holder)?;
+        let mut line = serde_json::to_vec(&Holder::of_this_process())?;
         line.push(b'\n');
         self.file.set_len(0)?;
         (&self.file).write_all(&line)

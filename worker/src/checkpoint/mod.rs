@@ -1,19 +1,24 @@
 //! Cursors: how far an output is, kept so that a crash repeats a bounded number of events and
 //! loses none (contracts section 7). One trait, one file a backend.
 
-#[cfg(test)]
 pub mod conformance;
 pub mod disk;
 pub mod document;
 pub mod file;
+pub mod hold;
+pub mod holder;
 pub mod json;
 mod key;
 pub mod lines;
 pub mod lock;
+pub mod postgres;
 mod slots;
 pub mod survey;
 
 pub use file::FileStore;
+pub use hold::Hold;
+pub use holder::Holder;
+pub use postgres::PostgresStore;
 
 use std::sync::Arc;
 
@@ -100,6 +105,8 @@ pub struct Capabilities {
     /// A lease that was lost is noticed by the store itself: it refuses the older holder's write.
     /// Only then may a worker be given up for dead and replaced while it might still run.
     pub fences: bool,
+    /// The largest row in a part that a cursor can name; a save beyond it fails by name.
+    pub largest_row: u64,
 }
 
 /// The store that a plan names. Opens nothing yet.
@@ -128,10 +135,25 @@ pub trait Lease: Send {
     /// What was there when it was taken.
     fn loaded(&self) -> &Checkpoint;
 
+    /// How long it holds, and whether it was lost. A stream sends nothing while its lease does not
+    /// hold. The lease renews itself; a store without a term holds for ever.
+    fn hold(&self) -> Arc<Hold> {
+        Hold::forever()
+    }
+
     /// Saves durably: when it returns, a crash of process or machine finds this checkpoint.
     /// `CHECKPOINT_CONFLICT` if the lease was lost, or another producer moved the cursor. A
     /// failure with the exit code `Unavailable` may be tried again, with the same checkpoint or a
     /// later one; any other will not go away. None damages what was saved before. A save whose
     /// future is dropped may or may not take place.
     fn save<'a>(&'a mut self, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<()>>;
+
+    /// Gives it up, so that another need not wait for it to end; for some seconds at most.
+    /// Dropping it does the same, later.
+    fn release<'a>(self: Box<Self>) -> BoxFuture<'a, ()>
+    where
+        Self: 'a,
+    {
+        Box::pin(async move { drop(self) })
+    }
 }

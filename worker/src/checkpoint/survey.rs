@@ -19,12 +19,30 @@ pub struct Found {
     pub scope_key: String,
     /// The output's id; where nothing in the folder names it, as the folder has it (`/` as `_`).
     pub output_id: String,
-    /// The folder.
-    pub folder: PathBuf,
+    /// Where it is.
+    pub spot: Spot,
     /// What it holds, or what is wrong with it.
     pub state: Result<Standing>,
     /// Who streams it now.
     pub held_by: HeldBy,
+}
+
+/// Where a checkpoint is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Spot {
+    /// In this folder.
+    Folder(PathBuf),
+    /// In a row of this table.
+    Table(String),
+}
+
+impl std::fmt::Display for Spot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Spot::Folder(folder) => write!(f, "{}", folder.display()),
+            Spot::Table(table) => f.write_str(table),
+        }
+    }
 }
 
 /// What a sound checkpoint says.
@@ -43,6 +61,13 @@ pub enum HeldBy {
     Nobody,
     /// By a process that said who it is.
     Process(Holder),
+    /// By whoever has its lease, until this time unless it is renewed.
+    Lease {
+        /// Who.
+        holder: String,
+        /// When the lease ends, RFC 3339.
+        until: String,
+    },
     /// By somebody, or it cannot be found out; the text says which.
     Unclear(String),
 }
@@ -87,7 +112,7 @@ fn look(scope_key: &str, output: &str, folder: PathBuf, name: &str) -> Found {
     Found {
         scope_key: scope_key.to_owned(),
         output_id: output_id.unwrap_or_else(|| output.to_owned()),
-        folder,
+        spot: Spot::Folder(folder),
         state: loaded.map(|loaded| Standing {
             checkpoint: loaded.checkpoint,
             updated_at_utc: loaded.updated_at_utc,
@@ -99,17 +124,17 @@ fn look(scope_key: &str, output: &str, folder: PathBuf, name: &str) -> Found {
 /// Moves checkpoints out of the way, so that their outputs start over: to a folder beside with
 /// `.reset-<time>` behind its name. All or none: first every lock is taken
 /// (`CHECKPOINT_CONFLICT` if one is held), then they are moved. Gives the new folders.
-pub fn reset(found: &[&Found]) -> Result<Vec<PathBuf>> {
-    let locks = found
+pub fn reset(folders: &[&Path]) -> Result<Vec<PathBuf>> {
+    let locks = folders
         .iter()
-        .map(|found| Lock::take(&found.folder))
+        .map(|folder| Lock::take(folder))
         .collect::<Result<Vec<_>>>()?;
     let now = EventTime::wall_now();
-    let moved = found
+    let moved = folders
         .iter()
-        .map(|found| {
-            set_aside(&found.folder, now)
-                .map_err(|error| disk::cannot("set the checkpoint aside", &found.folder, &error))
+        .map(|folder| {
+            set_aside(folder, now)
+                .map_err(|error| disk::cannot("set the checkpoint aside", folder, &error))
         })
         .collect();
     drop(locks);

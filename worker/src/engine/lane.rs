@@ -18,7 +18,7 @@ use super::feed::Feed;
 use super::quarantine;
 use super::watermark::{Step, Watermark};
 use crate::audit::session::FlushReason;
-use crate::checkpoint::{Checkpoint, CheckpointKey, Cursor};
+use crate::checkpoint::{Checkpoint, CheckpointKey, Cursor, Hold};
 use crate::clock::{ClockReader, DueTimer, Mono, OutputRate, Revision};
 use crate::failure::{Failure, Result};
 use crate::gate::Decision;
@@ -68,6 +68,8 @@ pub struct Lane {
     room: Notify,
     /// A snapshot waits, or the lane is closed.
     pub save: Notify,
+    /// The standing of the lane's lease: nothing is sent while it does not hold.
+    pub hold: Arc<Hold>,
     lateness: RefCell<Histogram<u64>>,
 }
 
@@ -97,6 +99,7 @@ impl Lane {
         feed: mpsc::Receiver<Feed>,
         clock: ClockReader,
         mut watermark: Watermark,
+        hold: Arc<Hold>,
     ) -> Result<Self> {
         let timer = DueTimer::new().map_err(|error| {
             Failure::new(Reason::StreamFailed, key.output_id.clone())
@@ -132,6 +135,7 @@ impl Lane {
             }),
             room: Notify::new(),
             save: Notify::new(),
+            hold,
             lateness: RefCell::new(
                 // 1 µs to 1 h at three digits: constants that the histogram takes.
                 Histogram::new_with_bounds(1, 3_600_000_000, 3).expect("bounds are constants"),
@@ -257,6 +261,11 @@ impl Lane {
         }
     }
 
+    /// The lease was renewed.
+    pub fn renewed(&self) {
+        self.room.notify_one();
+    }
+
     /// The figures at the end, as they were last snapped, and how late events were (µs).
     pub fn end(&self) -> (Checkpoint, Histogram<u64>) {
         let state = self.state.borrow();
@@ -339,11 +348,14 @@ impl Lane {
         self.rules.max_events.is_some_and(|max| issued >= max)
     }
 
-    /// Room for one more: in the window, which bounds how far events are displaced, and behind
-    /// what is saved, which bounds what a crash repeats.
+    /// Room for one more: in the window, which bounds how far events are displaced, behind what is
+    /// saved, which bounds what a crash repeats, and within the lease, beyond which another may
+    /// send.
     fn has_room(&self) -> bool {
         let state = self.state.borrow();
         let bound = self.rules.checkpoint.flush_every + self.rules.in_flight as u64;
-        state.watermark.open() < self.rules.in_flight && state.issued - state.saved < bound
+        state.watermark.open() < self.rules.in_flight
+            && state.issued - state.saved < bound
+            && self.hold.holds(Mono::now())
     }
 }

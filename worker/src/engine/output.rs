@@ -206,6 +206,7 @@ async fn run_lane(job: LaneJob, context: LaneContext) {
             feed,
             clock.clone(),
             watermark,
+            lease.hold(),
         )
     });
     let lane = match made {

@@ -28,10 +28,18 @@ pub async fn run(
 ) {
     let mut interval = tokio::time::interval(plan.flush_interval);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let hold = lane.hold.clone();
     loop {
         tokio::select! {
             () = lane.save.notified() => {}
             _ = interval.tick() => {}
+            () = hold.changed() => match hold.lost() {
+                Some(failure) => return lane.fail(failure),
+                None => {
+                    lane.renewed();
+                    continue;
+                }
+            },
         }
         let Some(snapshot) = lane.snap() else {
             continue;
@@ -48,7 +56,7 @@ pub async fn run(
             }
         }
         if snapshot.last {
-            return;
+            return lease.release().await;
         }
     }
 }

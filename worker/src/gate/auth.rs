@@ -12,6 +12,7 @@ use worldstream_crds::Reason;
 
 use crate::failure::{Failure, Result};
 use crate::plan::{AuthPlan, SecretSource};
+use crate::secret::place;
 
 /// The header of an API key.
 pub const API_KEY: HeaderName = HeaderName::from_static("x-ig-api-key");
@@ -96,42 +97,8 @@ fn header_text(source: &SecretSource, object: &str) -> Result<String> {
     String::from_utf8(bytes).map_err(|_| wrong("bytes that are no text"))
 }
 
-/// The secret's bytes without one trailing line end, never empty.
 fn read(source: &SecretSource, object: &str) -> Result<Vec<u8>> {
-    let mut bytes = match source {
-        SecretSource::File(path) => std::fs::read(path).map_err(|error| {
-            bad(object)
-                .found(format!("{}, which cannot be read", place(source)))
-                .expected("a secret")
-                .cause(&error)
-        })?,
-        SecretSource::Env(name) => std::env::var_os(name)
-            .ok_or_else(|| {
-                bad(object)
-                    .found(format!("{}, which is not set", place(source)))
-                    .expected("a secret")
-            })?
-            .into_encoded_bytes(),
-    };
-    if bytes.last() == Some(&b'\n') {
-        bytes.pop();
-        if bytes.last() == Some(&b'\r') {
-            bytes.pop();
-        }
-    }
-    if bytes.is_empty() {
-        return Err(bad(object)
-            .found(format!("{}, which is empty", place(source)))
-            .expected("a secret"));
-    }
-    Ok(bytes)
-}
-
-fn place(source: &SecretSource) -> String {
-    match source {
-        SecretSource::File(path) => format!("the file {}", path.display()),
-        SecretSource::Env(name) => format!("the variable {name}"),
-    }
+    crate::secret::read(source, || bad(object))
 }
 
 fn bad(object: &str) -> Failure {

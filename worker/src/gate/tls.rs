@@ -17,25 +17,30 @@ use crate::failure::{Failure, Result};
 /// `STREAM_FAILED` for `gate.caFile` where the file cannot be read, holds no certificate, or one
 /// that cannot be trusted.
 pub fn config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>> {
+    let mut config = trusting(ca_file, "gate.caFile")?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// The same of any server, without a protocol above TLS; `field` is where the file's name was
+/// given, for the message.
+pub fn trusting(ca_file: Option<&Path>, field: &str) -> Result<ClientConfig> {
     let roots = match ca_file {
-        Some(path) => roots_of(path)?,
+        Some(path) => roots_of(path, field)?,
         None => RootCertStore {
             roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
         },
     };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
+    Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| Failure::new(Reason::StreamFailed, "TLS").cause(&error))?
         .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+        .with_no_client_auth())
 }
 
-fn roots_of(path: &Path) -> Result<RootCertStore> {
-    let bad =
-        || Failure::new(Reason::StreamFailed, path.display().to_string()).field("gate.caFile");
+fn roots_of(path: &Path, field: &str) -> Result<RootCertStore> {
+    let bad = || Failure::new(Reason::StreamFailed, path.display().to_string()).field(field);
     let text = std::fs::read(path).map_err(|error| {
         bad()
             .found("a file that cannot be read")
