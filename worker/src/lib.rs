@@ -20,8 +20,8 @@ pub mod plan;
 pub mod report;
 pub mod sample;
 pub mod stop;
-pub mod time;
 pub mod view;
 pub mod world;
 
 pub use failure::Failure;
+pub use worldstream_crds::time;
