@@ -1,11 +1,13 @@
 //! The API of worldstream as Rust types: the documents that people write, their defaults and
 //! ranges, the reason codes and the exit codes. Nothing in this crate does I/O.
 
+pub mod clock;
 pub mod duration;
 pub mod policy;
 pub mod profile;
 pub mod reason;
 pub mod stream;
+pub mod time;
 mod yaml;
 
 pub use duration::DurationText;

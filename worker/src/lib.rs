@@ -21,8 +21,8 @@ pub mod report;
 pub mod sample;
 pub mod secret;
 pub mod stop;
-pub mod time;
 pub mod view;
 pub mod world;
 
 pub use failure::Failure;
+pub use worldstream_crds::time;
