@@ -381,9 +381,13 @@ pub struct ProducerSpec {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct CheckpointsSpec {
-    /// Cursors as files, in the layout of the reference producer.
+    /// Cursors as files, in the layout of the reference producer. Left out, and no other store
+    /// given: so, in the default folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<FileCheckpoints>,
+    /// Cursors in Postgres, in the reference producer's table. Not with `file`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub postgres: Option<PostgresCheckpoints>,
     /// At most so many events of an output and lane are taken and not yet saved; 1 or more.
     #[schemars(range(min = 1))]
     pub flush_every: u64,
@@ -397,6 +401,7 @@ impl Default for CheckpointsSpec {
     fn default() -> Self {
         CheckpointsSpec {
             file: None,
+            postgres: None,
             flush_every: 500,
             flush_interval: DurationText::secs(1),
             unavailable_for: DurationText::secs(60),
@@ -411,6 +416,41 @@ pub struct FileCheckpoints {
     /// The folder. Left out: `wsp/checkpoints` below the platform run's own folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub root: Option<String>,
+}
+
+/// Cursors in Postgres: the table `wsp_checkpoint`, and `wsp_checkpoint_lease` beside it. Each
+/// process has one connection, which PgBouncer in transaction mode may pool.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct PostgresCheckpoints {
+    /// Where the connection string is read, each time that a connection is made. Its text is a
+    /// URL such as `postgres://user:password@host:5432/database`, or keywords and values. TLS is
+    /// used and verified in full, whatever `sslmode` says, but for `disable`, and for a server on
+    /// the same machine where nothing is said. Required; `CHECKPOINT_DSN_MISSING` without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dsn: Option<SecretRef>,
+    /// A file of PEM certificates to trust instead of the built-in roots (or of `sslrootcert`).
+    /// Example: `/etc/worldstream/postgres-ca.pem`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<String>,
+    /// How long a checkpoint is held unless the lease is renewed, 1s to 1h. It is renewed by
+    /// saves, and by a heartbeat whenever a third of it has passed. After a crash another process
+    /// waits for its end; a replacement in the same Job does not.
+    pub lease_term: DurationText,
+    /// How long connecting may take, and the answer to a statement, more than 0; then the
+    /// connection is given up and made anew.
+    pub timeout: DurationText,
+}
+
+impl Default for PostgresCheckpoints {
+    fn default() -> Self {
+        PostgresCheckpoints {
+            dsn: None,
+            ca_file: None,
+            lease_term: DurationText::secs(15),
+            timeout: DurationText::secs(10),
+        }
+    }
 }
 
 /// The clock that all outputs of a stream follow.

@@ -7,7 +7,9 @@ pub mod exact;
 pub mod generated;
 pub mod inside;
 pub mod made;
+pub mod postgres;
 pub mod proxy;
+pub mod relay;
 pub mod stream;
 
 mod gate;
@@ -18,7 +20,9 @@ pub use exact::Exact;
 pub use gate::GateProcess;
 pub use made::MadeWorld;
 pub use program::{Finished, Program, Running, plain_environment, program, run};
+pub use postgres::PostgresServer;
 pub use proxy::Proxy;
+pub use relay::Relay;
 pub use record::{Arrival, arrivals, envelopes, json_lines, monotonic};
 
 use std::path::PathBuf;

@@ -1,13 +1,15 @@
 //! What every store of checkpoints must do. A new store's test implements [`Subject`] and awaits
-//! [`run`]; nothing here knows what a store is made of.
+//! [`run`]; nothing here knows what a store is made of. Not for use but in tests, which for stores
+//! that are servers lie in a crate of their own.
 
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use worldstream_crds::Reason;
+use worldstream_crds::{ExitCode, Reason};
 
 use super::{Checkpoint, CheckpointKey, CheckpointStore, Cursor, Lease, Progress};
 use crate::audit::chain::Chain;
+use crate::clock::{Mono, Monotonic};
 use crate::plan::Lane;
 use crate::view::ViewFingerprint;
 
@@ -18,6 +20,12 @@ pub trait Subject: Sync {
 
     /// The reference producer at the same store; none for a store that it does not know.
     fn reference(&self) -> Option<&dyn Reference>;
+
+    /// The store as a worker of a Job and its replacement in the same Job would open it, for
+    /// stores that fence; none for those that do not.
+    fn replacement(&self) -> Option<[Arc<dyn CheckpointStore>; 2]> {
+        None
+    }
 }
 
 /// What the reference does to a store, without our code.
@@ -41,8 +49,19 @@ pub async fn run(subject: &dyn Subject) {
     complete_without_a_cursor(subject).await;
     large_rows_and_odd_names(subject).await;
     long_history_of_saves(subject).await;
+    rows_beyond_the_store_are_refused(subject).await;
+    released_is_free_at_once(subject).await;
+    assert_eq!(
+        subject.replacement().is_some(),
+        subject.store().capabilities().fences,
+        "what fences shows it, and what does not cannot"
+    );
+    if let Some(workers) = subject.replacement() {
+        stale_holder_is_fenced(subject, workers).await;
+    }
     if let Some(reference) = subject.reference() {
         reference_goes_on_with_ours(subject, reference).await;
+        reference_beside_a_holder(subject, reference).await;
         we_go_on_with_the_references(subject, reference).await;
     }
 }
@@ -240,7 +259,8 @@ async fn large_rows_and_odd_names(subject: &dyn Subject) {
     for (case, name) in names.into_iter().enumerate() {
         let key = key(&format!("names-{case}"));
         let mut lease = take(subject, &key).await;
-        for row in [0, u64::from(u32::MAX) + 1, i64::MAX as u64] {
+        let largest = subject.store().capabilities().largest_row;
+        for row in [0, (u64::from(u32::MAX) + 1).min(largest - 1), largest] {
             let mut end = checkpoint(0, row.min(1_000));
             let cursor = end.cursor.as_mut().unwrap();
             cursor.last_file = name.into();
@@ -270,6 +290,50 @@ async fn long_history_of_saves(subject: &dyn Subject) {
     }
 }
 
+async fn rows_beyond_the_store_are_refused(subject: &dyn Subject) {
+    let key = key("beyond");
+    let mut lease = take(subject, &key).await;
+    lease.save(&checkpoint(0, 1)).await.unwrap();
+    let mut beyond = checkpoint(0, 2);
+    let row = subject.store().capabilities().largest_row + 1;
+    beyond.cursor.as_mut().unwrap().last_row_index = row;
+    let failure = lease.save(&beyond).await.unwrap_err();
+    assert!(failure.message().contains("last_row_index"), "{failure}");
+    assert!(failure.message().contains(&row.to_string()), "{failure}");
+    lease.save(&checkpoint(0, 3)).await.unwrap();
+    assert_eq!(subject.store().peek(&key).await.unwrap(), checkpoint(0, 3));
+}
+
+async fn released_is_free_at_once(subject: &dyn Subject) {
+    let key = key("released");
+    let mut lease = take(subject, &key).await;
+    assert!(lease.hold().holds(Mono::now()));
+    lease.save(&checkpoint(0, 1)).await.unwrap();
+    lease.release().await;
+    assert_eq!(take(subject, &key).await.loaded(), &checkpoint(0, 1));
+}
+
+/// A worker that is replaced while it still runs, as a frozen one is.
+async fn stale_holder_is_fenced(subject: &dyn Subject, workers: [Arc<dyn CheckpointStore>; 2]) {
+    let key = key("fenced");
+    let [older, newer] = workers;
+    let mut stale = older.take(&key).await.unwrap();
+    stale.save(&checkpoint(0, 4)).await.unwrap();
+    let mut lease = newer.take(&key).await.unwrap();
+    assert_eq!(lease.loaded(), &checkpoint(0, 4));
+    let failure = stale.save(&checkpoint(0, 5)).await.unwrap_err();
+    assert_eq!(failure.reason(), Reason::CheckpointConflict);
+    assert_eq!(failure.exit_code(), ExitCode::Fenced);
+    assert!(!stale.hold().holds(Mono::now()));
+    assert_eq!(subject.store().peek(&key).await.unwrap(), checkpoint(0, 4));
+    lease.save(&checkpoint(0, 6)).await.unwrap();
+    // However it goes, the replacement's lease stays its own.
+    stale.release().await;
+    lease.save(&checkpoint(0, 7)).await.unwrap();
+    assert!(subject.store().take(&key).await.is_err());
+    assert_eq!(subject.store().peek(&key).await.unwrap(), checkpoint(0, 7));
+}
+
 async fn reference_goes_on_with_ours(subject: &dyn Subject, reference: &dyn Reference) {
     let key = key("reference-reads");
     assert_eq!(reference.read(&key).await, None);
@@ -291,6 +355,17 @@ async fn reference_goes_on_with_ours(subject: &dyn Subject, reference: &dyn Refe
     drop(lease);
     assert_eq!(take(subject, &key).await.loaded(), &next);
     assert_eq!(reference.read(&key).await, Some(cursor(3, 120)));
+}
+
+/// The reference knows no leases: what it does to a checkpoint that is held is noticed.
+async fn reference_beside_a_holder(subject: &dyn Subject, reference: &dyn Reference) {
+    let key = key("reference-beside");
+    let mut lease = take(subject, &key).await;
+    lease.save(&checkpoint(3, 77)).await.unwrap();
+    reference.write(&key, &cursor(3, 99)).await;
+    let failure = lease.save(&checkpoint(3, 120)).await.unwrap_err();
+    assert_eq!(failure.reason(), Reason::CheckpointConflict);
+    assert_eq!(reference.read(&key).await, Some(cursor(3, 99)));
 }
 
 async fn we_go_on_with_the_references(subject: &dyn Subject, reference: &dyn Reference) {

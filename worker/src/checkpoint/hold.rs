@@ -79,6 +79,7 @@ impl Hold {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Monotonic;
     use worldstream_crds::Reason;
 
     #[test]

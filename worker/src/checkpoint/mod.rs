@@ -113,6 +113,10 @@ pub struct Capabilities {
 pub fn open(plan: &CheckpointStorePlan) -> Arc<dyn CheckpointStore> {
     match plan {
         CheckpointStorePlan::File { root } => Arc::new(FileStore::new(root)),
+        CheckpointStorePlan::Postgres(plan) => Arc::new(PostgresStore::new(
+            plan.clone(),
+            Holder::of_this_process(),
+        )),
     }
 }
 

@@ -17,7 +17,6 @@ mod trouble;
 
 pub use schema::Migrated;
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -30,9 +29,9 @@ use self::link::{Line, Link};
 use self::rows::{Place, Standing, Take};
 use super::holder::Holder;
 use super::{Capabilities, Checkpoint, CheckpointKey, CheckpointStore, Lease};
-use crate::clock::Mono;
+use crate::clock::{Mono, Monotonic};
 use crate::failure::Result;
-use crate::plan::SecretSource;
+use crate::plan::PostgresPlan;
 
 /// What the column `last_row_index` of the reference's table can hold.
 const LARGEST_ROW: u64 = i32::MAX as u64;
@@ -40,19 +39,6 @@ const LARGEST_ROW: u64 = i32::MAX as u64;
 /// How long is waited between two looks at a lease that another holds.
 const FIRST_LOOK: Duration = Duration::from_millis(20);
 const LATER_LOOKS: Duration = Duration::from_millis(250);
-
-/// Where the database is, and how long things may take.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PostgresPlan {
-    /// The connection string.
-    pub dsn: SecretSource,
-    /// PEM certificates to trust instead of the built-in roots.
-    pub ca_file: Option<PathBuf>,
-    /// How long a lease holds unless it is renewed.
-    pub lease_term: Duration,
-    /// How long connecting may take, and the answer to a statement.
-    pub timeout: Duration,
-}
 
 /// The Postgres backend: one connection for all that one process holds.
 pub struct PostgresStore {

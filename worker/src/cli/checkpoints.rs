@@ -1,7 +1,8 @@
-//! `worldstream checkpoints`: what lies below a root of checkpoints, and starting one over.
+//! `worldstream checkpoints`: what a store of checkpoints holds, and starting some over.
+
+mod store;
 
 use std::io::Write;
-use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use comfy_table::{Table, presets};
@@ -9,7 +10,10 @@ use serde::Serialize;
 use serde_json::json;
 use worldstream_crds::{ExitCode, Reason};
 
-use crate::checkpoint::survey::{self, Found, HeldBy};
+use self::store::{Database, Opened, Store};
+use super::run::blocking;
+use crate::checkpoint::postgres::Migrated;
+use crate::checkpoint::survey::{Found, HeldBy, Spot};
 use crate::checkpoint::{Cursor, Progress};
 use crate::failure::{Failure, Result};
 
@@ -20,7 +24,9 @@ use crate::failure::{Failure, Result};
   worldstream checkpoints show --checkpoint-root /srv/checkpoints --output arrival_events_5B
   worldstream checkpoints show --checkpoint-root /srv/checkpoints 5d8a2c
   worldstream checkpoints reset --checkpoint-root /srv/checkpoints 5d8a2c --output arrival_events_5B
-  worldstream checkpoints reset --checkpoint-root /srv/checkpoints --all --yes")]
+  worldstream checkpoints reset --checkpoint-root /srv/checkpoints --all --yes
+  worldstream checkpoints list --postgres-dsn-env WORLDSTREAM_CHECKPOINT_DSN
+  worldstream checkpoints migrate --postgres-dsn-file /run/secrets/checkpoints/dsn")]
 pub struct CheckpointsArgs {
     #[command(subcommand)]
     command: Command,
@@ -33,48 +39,46 @@ enum Command {
   worldstream checkpoints list --platform-run-id platform_20260101T000000Z")]
     List {
         #[command(flatten)]
-        root: Root,
+        store: Store,
     },
     /// Show one checkpoint whole, or what is wrong with it
     #[command(after_help = "Example:
   worldstream checkpoints show --checkpoint-root /srv/checkpoints 5d8a2c --output arrival_events_5B")]
     Show {
         #[command(flatten)]
-        root: Root,
+        store: Store,
         #[command(flatten)]
         which: Which,
     },
     /// Start outputs over: set their checkpoints aside (nothing is deleted)
     ///
     /// A checkpoint that a running process holds is refused. What was set aside can be put back by
-    /// renaming its folder.
+    /// renaming its folder, or in a database by the row's `pack_key`.
     #[command(after_help = "Examples:
   worldstream checkpoints reset --checkpoint-root /srv/checkpoints --output arrival_events_5B
   worldstream checkpoints reset --checkpoint-root /srv/checkpoints --all --yes")]
     Reset {
         #[command(flatten)]
-        root: Root,
+        store: Store,
         #[command(flatten)]
         which: Which,
-        /// Every checkpoint below the root; needs --yes
+        /// Every checkpoint of the store; needs --yes
         #[arg(long, conflicts_with_all = ["scope", "output"])]
         all: bool,
         /// Yes, all of them
         #[arg(long, requires = "all")]
         yes: bool,
     },
-}
-
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-struct Root {
-    /// The folder that checkpoints are kept in
-    #[arg(long, value_name = "DIR")]
-    checkpoint_root: Option<PathBuf>,
-    /// The run whose checkpoints are in the default place,
-    /// runs/fraud-platform/<ID>/wsp/checkpoints
-    #[arg(long, value_name = "ID")]
-    platform_run_id: Option<String>,
+    /// Make the tables and columns that a database lacks; does nothing where none is missing
+    ///
+    /// A stream does the same at its start. This is for a role that may, where the streams' role
+    /// may not.
+    #[command(after_help = "Example:
+  worldstream checkpoints migrate --postgres-dsn-env WORLDSTREAM_CHECKPOINT_DSN")]
+    Migrate {
+        #[command(flatten)]
+        database: Database,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -87,46 +91,23 @@ struct Which {
     output: Option<String>,
 }
 
-impl Root {
-    fn path(&self) -> PathBuf {
-        match (&self.checkpoint_root, &self.platform_run_id) {
-            (Some(root), _) => root.clone(),
-            (None, Some(id)) => PathBuf::from("runs/fraud-platform")
-                .join(id)
-                .join("wsp/checkpoints"),
-            // clap asks for one of them.
-            (None, None) => PathBuf::new(),
-        }
-    }
-
-    /// What is there. A root that is not there is an error here: it is more likely a slip than a
-    /// store without checkpoints.
-    fn survey(&self) -> Result<Vec<Found>> {
-        let path = self.path();
-        if !path.is_dir() {
-            return Err(usage(&path.display().to_string())
-                .found("no such folder")
-                .expected("a root of checkpoints"));
-        }
-        survey::survey(&path)
-    }
-}
-
 /// Runs the command; `json` asks for one JSON document instead of text.
 pub fn run(args: &CheckpointsArgs, json: bool, out: &mut dyn Write) -> Result<()> {
     match &args.command {
-        Command::List { root } => list(&root.survey()?, json, out),
-        Command::Show { root, which } => {
-            let found = root.survey()?;
-            show(which.one_of(&found, &root.path())?, json, out)
+        Command::List { store } => list(&store.open()?.survey()?, json, out),
+        Command::Show { store, which } => {
+            let store = store.open()?;
+            let found = store.survey()?;
+            show(which.one_of(&found, &store.name())?, json, out)
         }
         Command::Reset {
-            root,
+            store,
             which,
             all,
             yes,
         } => {
-            let found = root.survey()?;
+            let store = store.open()?;
+            let found = store.survey()?;
             let chosen: Vec<&Found> = match (all, yes) {
                 (true, true) => found.iter().collect(),
                 (true, false) => {
@@ -134,10 +115,25 @@ pub fn run(args: &CheckpointsArgs, json: bool, out: &mut dyn Write) -> Result<()
                         .expected("--yes besides")
                         .detail(format!("{} checkpoints would start over", found.len())));
                 }
-                (false, _) => vec![which.one_of(&found, &root.path())?],
+                (false, _) => vec![which.one_of(&found, &store.name())?],
             };
-            reset(&chosen, json, out)
+            reset(&store, &chosen, json, out)
         }
+        Command::Migrate { database } => migrate(database, json, out),
+    }
+}
+
+fn migrate(database: &Database, json: bool, out: &mut dyn Write) -> Result<()> {
+    let Some(store) = database.open() else {
+        return Err(usage("the database")
+            .found("none")
+            .expected("--postgres-dsn-file or --postgres-dsn-env"));
+    };
+    let migrated = blocking(store.migrate())??;
+    match (json, migrated) {
+        (true, _) => print_json(&json!({"changed": migrated == Migrated::Done}), out),
+        (false, Migrated::Done) => print(out, "the tables are there now\n"),
+        (false, Migrated::WasThere) => print(out, "the tables were there already\n"),
     }
 }
 
@@ -151,7 +147,7 @@ impl Which {
                 .is_none_or(|output| *output == found.output_id)
     }
 
-    fn one_of<'a>(&self, found: &'a [Found], root: &std::path::Path) -> Result<&'a Found> {
+    fn one_of<'a>(&self, found: &'a [Found], store: &str) -> Result<&'a Found> {
         let matching: Vec<_> = found.iter().filter(|found| self.matches(found)).collect();
         let names = |found: &[&Found]| {
             let mut names: Vec<_> = found
@@ -168,15 +164,15 @@ impl Which {
             [one] => Ok(one),
             [] => {
                 let all: Vec<_> = found.iter().collect();
-                Err(usage(&root.display().to_string())
+                Err(usage(store)
                     .found("no such checkpoint")
                     .expected(if all.is_empty() {
-                        "any at all; there is none below this root".to_owned()
+                        "any at all; there is none in this store".to_owned()
                     } else {
                         format!("one of {}", names(&all))
                     }))
             }
-            _ => Err(usage(&root.display().to_string())
+            _ => Err(usage(store)
                 .found(format!("{} checkpoints", matching.len()))
                 .expected("one: give its scope key's first characters and --output")
                 .detail(names(&matching))),
@@ -198,7 +194,10 @@ fn usage(object: &str) -> Failure {
 struct Row<'a> {
     scope_key: &'a str,
     output_id: &'a str,
-    folder: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    folder: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    table: Option<&'a str>,
     cursor: Option<&'a Cursor>,
     progress: Option<&'a Progress>,
     updated_at_utc: Option<&'a str>,
@@ -212,13 +211,23 @@ impl<'a> Row<'a> {
         Row {
             scope_key: &found.scope_key,
             output_id: &found.output_id,
-            folder: found.folder.display().to_string(),
+            folder: match &found.spot {
+                Spot::Folder(folder) => Some(folder.display().to_string()),
+                Spot::Table(_) => None,
+            },
+            table: match &found.spot {
+                Spot::Folder(_) => None,
+                Spot::Table(table) => Some(table),
+            },
             cursor: standing.and_then(|s| s.checkpoint.cursor.as_ref()),
             progress: standing.and_then(|s| s.checkpoint.progress.as_ref()),
             updated_at_utc: standing.and_then(|s| s.updated_at_utc.as_deref()),
             locked_by: match &found.held_by {
                 HeldBy::Nobody => None,
                 HeldBy::Process(holder) => Some(json!(holder)),
+                HeldBy::Lease { holder, until } => {
+                    Some(json!({"holder": holder, "until": until}))
+                }
                 HeldBy::Unclear(text) => Some(json!(text)),
             },
             error: found
@@ -290,7 +299,13 @@ fn show(found: &Found, json: bool, out: &mut dyn Write) -> Result<()> {
     let mut lines = vec![
         ("output", row.output_id.to_owned()),
         ("scope key", row.scope_key.to_owned()),
-        ("folder", row.folder.clone()),
+        (
+            match found.spot {
+                Spot::Folder(_) => "folder",
+                Spot::Table(_) => "table",
+            },
+            found.spot.to_string(),
+        ),
         ("locked by", locked_by(&found.held_by)),
     ];
     match &found.state {
@@ -351,18 +366,23 @@ fn figures(progress: &Progress, lines: &mut Vec<(&'static str, String)>) {
     ]);
 }
 
-fn reset(chosen: &[&Found], json: bool, out: &mut dyn Write) -> Result<()> {
-    let moved = survey::reset(chosen)?;
+fn reset(store: &Opened, chosen: &[&Found], json: bool, out: &mut dyn Write) -> Result<()> {
+    let moved = store.reset(chosen)?;
     let pairs = chosen.iter().zip(&moved);
     if json {
         let rows: Vec<_> = pairs
             .map(|(found, to)| {
-                json!({
+                let mut row = json!({
                     "scope_key": found.scope_key,
                     "output_id": found.output_id,
-                    "folder": found.folder.display().to_string(),
-                    "moved_to": to.display().to_string(),
-                })
+                    "moved_to": to,
+                });
+                let (name, place) = match &found.spot {
+                    Spot::Folder(folder) => ("folder", folder.display().to_string()),
+                    Spot::Table(table) => ("table", table.clone()),
+                };
+                row[name] = place.into();
+                row
             })
             .collect();
         return print_json(&rows, out);
@@ -375,7 +395,7 @@ fn reset(chosen: &[&Found], json: bool, out: &mut dyn Write) -> Result<()> {
             "{} {} starts over; its checkpoint is now {}\n",
             short(&found.scope_key),
             found.output_id,
-            to.display()
+            to
         );
         print(out, &line)?;
     }
@@ -386,6 +406,7 @@ fn locked_by(held_by: &HeldBy) -> String {
     match held_by {
         HeldBy::Nobody => "-".to_owned(),
         HeldBy::Process(holder) => holder.to_string(),
+        HeldBy::Lease { holder, until } => format!("{holder}, until {until} unless renewed"),
         HeldBy::Unclear(text) => text.clone(),
     }
 }

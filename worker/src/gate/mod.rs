@@ -7,7 +7,7 @@ mod client;
 mod connection;
 mod counters;
 mod retry;
-mod tls;
+pub mod tls;
 mod wire;
 
 #[cfg(test)]

@@ -119,7 +119,8 @@ pub struct RunFlags {
     #[arg(long, value_name = "DIR", help_heading = "Files")]
     pub runs_root: Option<PathBuf>,
 
-    /// The folder of the cursors [default: runs/fraud-platform/<platform run id>/wsp/checkpoints]
+    /// The folder of the cursors, instead of the profile's store [default:
+    /// runs/fraud-platform/<platform run id>/wsp/checkpoints]
     #[arg(long, value_name = "DIR", help_heading = "Files")]
     pub checkpoint_root: Option<PathBuf>,
 

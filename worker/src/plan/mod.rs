@@ -343,6 +343,22 @@ pub enum CheckpointStorePlan {
         /// The root folder.
         root: PathBuf,
     },
+    /// The table `wsp_checkpoint` (contracts section 7).
+    Postgres(PostgresPlan),
+}
+
+/// A database of checkpoints, and how long things may take.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PostgresPlan {
+    /// Where the connection string is read.
+    pub dsn: SecretSource,
+    /// A file of PEM certificates to trust instead of the built-in roots.
+    pub ca_file: Option<PathBuf>,
+    /// How long a lease holds unless it is renewed, 1 s to 1 h.
+    pub lease_term: Duration,
+    /// How long connecting may take, and the answer to a statement.
+    pub timeout: Duration,
 }
 
 impl StreamPlan {

@@ -5,15 +5,18 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use worldstream_crds::{
-    AuthSpec, OnQuarantine, OutputList, SecretRef, StreamProfileSpec, TextSource,
+    AuthSpec, OnQuarantine, OutputList, PostgresCheckpoints, Reason, SecretRef, StreamProfileSpec,
+    TextSource,
 };
 
 use super::documents::Document;
 use super::error::PlanError;
 use super::values::{self, Checked};
 use super::{
-    AuthPlan, Mount, Named, QuarantinePlan, RetryPlan, SecretSource, built_in, policy_files,
+    AuthPlan, Mount, Named, PostgresPlan, QuarantinePlan, RetryPlan, SecretSource, built_in,
+    policy_files,
 };
+use crate::failure::Failure;
 
 type Result<T, E = PlanError> = std::result::Result<T, E>;
 
@@ -275,6 +278,36 @@ fn secret(
         );
     }
     Ok(SecretSource::Env(name))
+}
+
+/// The database of the checkpoints. `CHECKPOINT_DSN_MISSING` if the profile does not say where its
+/// connection string is.
+pub fn postgres(
+    profile: &Document<StreamProfileSpec>,
+    spec: &PostgresCheckpoints,
+) -> Result<PostgresPlan> {
+    let at = |field: &str| format!("spec.checkpoints.postgres.{field}");
+    let Some(dsn) = &spec.dsn else {
+        return Err(
+            Failure::new(Reason::CheckpointDsnMissing, profile.yaml.file())
+                .field(at("dsn"))
+                .found("nothing")
+                .expected("where the connection string is: file or env")
+                .into(),
+        );
+    };
+    let term = spec.lease_term;
+    let lease_term = match (1.0..=3600.0).contains(&term.0.as_secs_f64()) {
+        true => Ok(term.0),
+        false => Err(format!("found {term}, expected 1s to 1h")),
+    };
+    let ca_file = check_some(profile, &at("caFile"), spec.ca_file.clone(), values::some_text)?;
+    Ok(PostgresPlan {
+        dsn: secret(profile, &at("dsn"), dsn)?,
+        ca_file: ca_file.map(PathBuf::from),
+        lease_term: check(profile, &at("leaseTerm"), lease_term)?,
+        timeout: check(profile, &at("timeout"), values::some_time(spec.timeout))?,
+    })
 }
 
 /// How often an event is tried.

@@ -459,6 +459,39 @@ impl Inputs<'_> {
         valid_lanes("--lanes and --lane", lanes)
     }
 
+    /// The flag's folder, else the profile's store, else the default folder.
+    fn checkpoint_store(&self, run_dir: &Path) -> Result<CheckpointStorePlan> {
+        let (profile, spec) = (self.profile, &self.profile.spec.checkpoints);
+        if spec.file.is_some() && spec.postgres.is_some() {
+            let message = "is given together with file, expected one store";
+            return Err(profile
+                .yaml
+                .wrong("spec.checkpoints.postgres", message)
+                .into());
+        }
+        let root = spec.file.as_ref().and_then(|file| file.root.clone());
+        let root = profile::check_some(
+            profile,
+            "spec.checkpoints.file.root",
+            root,
+            values::some_text,
+        )?;
+        let root = match (&self.flags.checkpoint_root, root, &spec.postgres) {
+            (Some(root), _, _) => root.clone(),
+            (None, _, Some(postgres)) => {
+                return Ok(CheckpointStorePlan::Postgres(profile::postgres(
+                    profile, postgres,
+                )?));
+            }
+            (None, Some(root), None) => PathBuf::from(root),
+            (None, None, None) => run_dir.join("wsp/checkpoints"),
+        };
+        if root.as_os_str().is_empty() {
+            return Err(UsageError::new("--checkpoint-root", "is empty").into());
+        }
+        Ok(CheckpointStorePlan::File { root })
+    }
+
     fn checkpoint(&self, run_dir: &Path) -> Result<CheckpointPlan> {
         let (profile, spec) = (self.profile, &self.profile.spec.checkpoints);
         let at = |field: &str| format!("spec.checkpoints.{field}");
@@ -466,18 +499,8 @@ impl Inputs<'_> {
             let message = "found 0, expected 1 or more";
             return Err(profile.yaml.wrong(&at("flushEvery"), message).into());
         }
-        let root = spec.file.as_ref().and_then(|file| file.root.clone());
-        let root = profile::check_some(profile, &at("file.root"), root, values::some_text)?;
-        let root = match (&self.flags.checkpoint_root, root) {
-            (Some(root), _) => root.clone(),
-            (None, Some(root)) => PathBuf::from(root),
-            (None, None) => run_dir.join("wsp/checkpoints"),
-        };
-        if root.as_os_str().is_empty() {
-            return Err(UsageError::new("--checkpoint-root", "is empty").into());
-        }
         Ok(CheckpointPlan {
-            store: CheckpointStorePlan::File { root },
+            store: self.checkpoint_store(run_dir)?,
             flush_every: spec.flush_every,
             flush_interval: profile::check(
                 profile,

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use serde_json::json;
 
 use super::*;
+use crate::checkpoint::Cursor;
 use crate::checkpoint::conformance::{self, Reference, Subject, checkpoint, cursor, key};
 
 struct Files {

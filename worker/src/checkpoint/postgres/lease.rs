@@ -15,7 +15,7 @@ use super::LARGEST_ROW;
 use crate::checkpoint::hold::Hold;
 use crate::checkpoint::holder::Holder;
 use crate::checkpoint::{Checkpoint, Lease, document};
-use crate::clock::Mono;
+use crate::clock::{Mono, Monotonic};
 use crate::failure::{Failure, Result};
 
 /// The shortest wait between two tries of a renewal that failed.

@@ -19,11 +19,11 @@ use tokio_postgres::{Client, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use worldstream_crds::Reason;
 
-use super::PostgresPlan;
 use super::dsn::{self, Dsn};
 use super::trouble::Trouble;
 use crate::failure::{Failure, Result};
 use crate::gate::tls;
+use crate::plan::PostgresPlan;
 
 /// How long the end of the process waits for leases to be given up.
 const FAREWELL: Duration = Duration::from_secs(1);

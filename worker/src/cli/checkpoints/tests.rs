@@ -227,8 +227,8 @@ async fn what_is_held_is_not_reset() {
 #[test]
 fn a_root_must_be_named() {
     for line in [
-        "checkpoints list",
         "checkpoints list --checkpoint-root a --platform-run-id b",
+        "checkpoints list --postgres-dsn-file a --postgres-dsn-env B",
         "checkpoints reset --checkpoint-root a --yes",
         "checkpoints reset --checkpoint-root a --all --output b",
     ] {
@@ -236,11 +236,21 @@ fn a_root_must_be_named() {
     }
     let line = "checkpoints list --platform-run-id platform_20260101T000000Z";
     let program = Program::try_parse_from(line.split_whitespace()).unwrap();
-    let Command::List { root } = &program.args.command else {
+    let Command::List { store } = &program.args.command else {
         panic!("{program:?}");
     };
     assert_eq!(
-        root.path(),
-        Path::new("runs/fraud-platform/platform_20260101T000000Z/wsp/checkpoints")
+        store.open().unwrap().name(),
+        "runs/fraud-platform/platform_20260101T000000Z/wsp/checkpoints"
     );
+    for line in [
+        "checkpoints list",
+        "checkpoints migrate",
+        "checkpoints list --checkpoint-root a --postgres-dsn-env B",
+    ] {
+        let program = Program::try_parse_from(line.split_whitespace()).unwrap();
+        let failure = run(&program.args, false, &mut Vec::new()).unwrap_err();
+        assert_eq!(failure.exit_code(), ExitCode::Usage, "{failure}");
+        assert!(failure.message().contains("--postgres-dsn-file"), "{failure}");
+    }
 }
