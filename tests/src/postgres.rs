@@ -117,6 +117,16 @@ impl PostgresServer {
         path
     }
 
+    /// Makes a folder for a tablespace in another one.
+    pub fn tablespace(&self, below: &Path) -> PathBuf {
+        let path = below.join("tablespace");
+        std::fs::create_dir(&path).expect("a folder");
+        if let Some((uid, gid)) = self.user {
+            chown(&path, Some(uid), Some(gid)).expect("an owner");
+        }
+        path.canonicalize().expect("it is there")
+    }
+
     /// Starts the server on what its folder holds, and waits until it answers.
     pub fn launch(&mut self) {
         let log = std::fs::OpenOptions::new()

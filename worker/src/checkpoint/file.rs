@@ -58,6 +58,7 @@ impl CheckpointStore for FileStore {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             fences: false,
+            server: false,
             largest_row: i64::MAX as u64,
         }
     }

@@ -105,6 +105,9 @@ pub struct Capabilities {
     /// A lease that was lost is noticed by the store itself: it refuses the older holder's write.
     /// Only then may a worker be given up for dead and replaced while it might still run.
     pub fences: bool,
+    /// A server that may be away for a while and come back: taking a checkpoint is waited for as
+    /// long as saving one is.
+    pub server: bool,
     /// The largest row in a part that a cursor can name; a save beyond it fails by name.
     pub largest_row: u64,
 }

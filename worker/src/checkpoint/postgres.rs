@@ -172,6 +172,7 @@ impl CheckpointStore for PostgresStore {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             fences: true,
+            server: true,
             largest_row: LARGEST_ROW,
         }
     }

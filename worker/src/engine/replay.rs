@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use tokio::sync::mpsc;
@@ -18,7 +19,7 @@ use super::watermark::{Reached, Watermark};
 use crate::audit::receipt::Lateness;
 use crate::audit::session::StreamedWorld;
 use crate::audit::{Event, OutputReceipt, RunSummary, SessionLog};
-use crate::checkpoint::{self, Checkpoint, CheckpointKey, CheckpointStore, Progress};
+use crate::checkpoint::{self, Checkpoint, CheckpointKey, CheckpointStore, Lease, Progress};
 use crate::clock::{Change, ClockReader, Settings, clock_channel};
 use crate::envelope::{EnvelopeContext, parse_event_time};
 use crate::failure::{Failure, Result};
@@ -28,6 +29,9 @@ use crate::stop::Stop;
 use crate::time::EventTime;
 use crate::view::{self, ResumeAt, ViewFingerprint};
 use crate::world::{Role, SelectedOutput, VerifiedWorld};
+
+/// The pause between two tries to take a checkpoint from a store that is away.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// What may be asked of a replay while it runs. Cheap to clone.
 #[derive(Clone)]
@@ -438,7 +442,7 @@ async fn take(
     index: usize,
     gauge: Arc<LaneGauge>,
 ) -> Result<(LaneJob, u64)> {
-    let lease = store.take(&key).await?;
+    let lease = lease(plan, store, &key).await?;
     let resume = resume_at(output, fingerprint, lease.loaded())?;
     let progress = progress(lease.loaded(), fingerprint);
     let rows = progress.rows;
@@ -476,6 +480,30 @@ async fn take(
         },
         rows,
     ))
+}
+
+/// Takes a checkpoint; a store that is away is waited for, as it is for saves.
+async fn lease(
+    plan: &StreamPlan,
+    store: &dyn CheckpointStore,
+    key: &CheckpointKey,
+) -> Result<Box<dyn Lease>> {
+    let patience = match store.capabilities().server {
+        true => plan.checkpoint.unavailable_for,
+        false => Duration::ZERO,
+    };
+    let began = Instant::now();
+    loop {
+        let failure = match store.take(key).await {
+            Ok(lease) => return Ok(lease),
+            Err(failure) => failure,
+        };
+        if failure.exit_code() != ExitCode::Unavailable || began.elapsed() + AGAIN > patience {
+            return Err(failure);
+        }
+        warn!(output = key.output_id, %failure, "the checkpoint cannot be taken, trying again");
+        tokio::time::sleep(AGAIN).await;
+    }
 }
 
 /// Where a checkpoint says that its output goes on; refused if the view is not the one that the
