@@ -4,6 +4,7 @@
 //! crate does I/O.
 
 pub mod catalogue;
+pub mod clock;
 pub mod duration;
 pub mod failure;
 pub mod plan;
