@@ -1,18 +1,26 @@
 //! The API of worldstream as Rust types: the documents that people write, their defaults and
 //! ranges, the reason codes and the exit codes. Nothing in this crate does I/O.
 
+mod columns;
+pub mod conditions;
 pub mod duration;
+pub mod names;
 pub mod policy;
 pub mod profile;
 pub mod reason;
 pub mod stream;
+pub mod stream_checkpoint;
+pub mod stream_clock;
 mod yaml;
 
+pub use conditions::{ConditionReason, ConditionType};
 pub use duration::DurationText;
 pub use policy::*;
 pub use profile::*;
 pub use reason::{ExitCode, Reason};
 pub use stream::*;
+pub use stream_checkpoint::*;
+pub use stream_clock::*;
 pub use yaml::{crd_yaml, crds};
 
 /// `apiVersion` of every document.

@@ -11,7 +11,8 @@ use super::flags::RunFlags;
 use super::values::{self, Checked};
 use super::{
     CheckpointPlan, CheckpointStorePlan, GatePlan, IdentityPlan, Lanes, PLAN_VERSION, PacePlan,
-    RangePlan, RateStep, SelectionPlan, StreamPlan, WorldPlan, choose, policy_files, profile,
+    RangePlan, RateStep, SelectionPlan, StreamPlan, WorldPlan, choose, cluster_only, policy_files,
+    profile,
 };
 use crate::failure::Failure;
 
@@ -32,6 +33,10 @@ pub fn plan(flags: &RunFlags) -> Result<StreamPlan> {
 pub fn resolve(documents: &Documents, flags: &RunFlags) -> Result<StreamPlan> {
     let stream = documents.stream.as_ref();
     let profile = choose::profile(documents, flags)?;
+    if let Some(stream) = stream {
+        cluster_only::check_stream(stream)?;
+    }
+    cluster_only::check_profile(&profile)?;
     let inputs = Inputs {
         flags,
         stream,
