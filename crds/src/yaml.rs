@@ -52,9 +52,11 @@ fn definitions() -> Vec<Value> {
         // Only what people write has defaults to tell of; the rest is written whole.
         let written = ["StreamProfile", "WorldStream"];
         if !written.contains(&crd.spec.names.kind.as_str()) {
-            without_defaults(&mut schema["properties"]["spec"]);
+            schema.pointer_mut("/properties/spec").map(without_defaults);
         }
-        without_defaults(&mut schema["properties"]["status"]);
+        schema
+            .pointer_mut("/properties/status")
+            .map(without_defaults);
         if crd.spec.names.kind == "WorldStream" {
             // Without a cluster flags may give these; in one there is nothing else that could.
             schema["properties"]["spec"]["required"] = json!(["engineRunRoot", "profile"]);
@@ -83,6 +85,10 @@ fn settle(schema: &mut Value) {
         }
     }
     fields.remove("nullable");
+    // What is unknown is refused or dropped by the server anyway, and `false` is no schema there.
+    if fields.get("additionalProperties") == Some(&Value::Bool(false)) {
+        fields.remove("additionalProperties");
+    }
     if let Some(Value::Array(values)) = fields.get_mut("enum") {
         values.retain(|value| !value.is_null());
     }

@@ -1,15 +1,24 @@
 //! What a document says that has no meaning in one process: refused where passing over it would
 //! do something else than what was asked for.
 
-use worldstream_crds::{OutputList, SecretRef, StreamProfileSpec, TextSource, WorldStreamSpec};
+use crate::{OutputList, SecretRef, StreamProfileSpec, TextSource, WorldStreamSpec};
 
 use super::documents::Document;
 use super::error::UsageError;
 
+/// Refuses what has no meaning without a cluster, by file, line and field.
+pub fn check(
+    stream: Option<&Document<WorldStreamSpec>>,
+    profile: &Document<StreamProfileSpec>,
+) -> Result<(), UsageError> {
+    stream.map_or(Ok(()), check_stream)?;
+    check_profile(profile)
+}
+
 /// A stream that asks to be paused or suspended is refused, as it would be sent otherwise.
 /// `retry` and `ttlAfterFinished` ask for nothing that a run does not do anyway: each start goes
 /// on at the cursors, and nothing is left behind.
-pub fn check_stream(stream: &Document<WorldStreamSpec>) -> Result<(), UsageError> {
+fn check_stream(stream: &Document<WorldStreamSpec>) -> Result<(), UsageError> {
     let spec = &stream.spec;
     for (path, given, instead) in [
         (
@@ -33,7 +42,7 @@ pub fn check_stream(stream: &Document<WorldStreamSpec>) -> Result<(), UsageError
 }
 
 /// A profile that takes a text, a list, a secret or cursors from a cluster is refused.
-pub fn check_profile(profile: &Document<StreamProfileSpec>) -> Result<(), UsageError> {
+fn check_profile(profile: &Document<StreamProfileSpec>) -> Result<(), UsageError> {
     let spec = &profile.spec;
     let text = |source: &TextSource| source.config_map.is_some();
     let list = |list: &Option<OutputList>| list.as_ref().is_some_and(|it| it.config_map.is_some());
