@@ -25,4 +25,3 @@ pub mod world;
 pub use worldstream_crds::{failure, time};
 
 pub use failure::Failure;
-pub use worldstream_crds::time;
