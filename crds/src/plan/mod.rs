@@ -7,6 +7,7 @@
 
 pub mod built_in;
 mod choose;
+mod cluster_only;
 pub mod documents;
 pub mod error;
 mod files;
