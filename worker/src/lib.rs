@@ -11,6 +11,7 @@ pub mod audit;
 pub mod checkpoint;
 pub mod cli;
 pub mod clock;
+pub mod cluster;
 pub mod devgate;
 pub mod engine;
 pub mod envelope;
