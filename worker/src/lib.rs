@@ -11,6 +11,7 @@ pub mod audit;
 pub mod checkpoint;
 pub mod cli;
 pub mod clock;
+pub mod cluster;
 pub mod devgate;
 pub mod engine;
 pub mod envelope;
@@ -25,4 +26,3 @@ pub mod world;
 pub use worldstream_crds::{failure, time};
 
 pub use failure::Failure;
-pub use worldstream_crds::time;

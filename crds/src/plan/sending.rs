@@ -150,6 +150,7 @@ impl Inputs<'_> {
                 &at("unavailableFor"),
                 values::some_time(spec.unavailable_for),
             )?,
+            max_unsaved: Duration::from_secs(30),
         })
     }
 }

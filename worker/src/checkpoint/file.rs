@@ -21,8 +21,9 @@ use super::document::{self, CursorDocument};
 use super::key::output_folder;
 use super::lines::Lines;
 use super::lock::Lock;
+use super::order::{describe, forward};
 use super::slots::{self, Entry, Slot};
-use super::{Capabilities, Checkpoint, CheckpointKey, CheckpointStore, Cursor, Lease};
+use super::{Capabilities, Checkpoint, CheckpointKey, CheckpointStore, Lease};
 use crate::failure::{Failure, Result};
 use crate::time::EventTime;
 
@@ -282,8 +283,8 @@ impl Held {
     ) -> Result<()> {
         self.lock.check()?;
         self.reconcile()?;
-        self.forward(next)?;
         let path = self.place.cursor_path();
+        forward(&path.display().to_string(), &self.current, next)?;
         let cannot = |error: io::Error| disk::cannot("save the checkpoint", &path, &error);
         hook(Step::Begun).map_err(cannot)?;
 
@@ -371,35 +372,6 @@ impl Held {
         self.staged = None;
         self.stamp = stamp;
         Ok(())
-    }
-
-    /// A cursor never moves backwards.
-    fn forward(&self, next: &Checkpoint) -> Result<()> {
-        let back = match (&next.cursor, &self.current.cursor) {
-            (Some(next), Some(current)) => document::is_before(next, current),
-            (None, Some(_)) => true,
-            (_, None) => false,
-        };
-        if !back {
-            return Ok(());
-        }
-        Err(Failure::new(
-            Reason::StreamFailed,
-            self.place.cursor_path().display().to_string(),
-        )
-        .found(describe(next.cursor.as_ref()))
-        .expected(format!(
-            "{} or later",
-            describe(self.current.cursor.as_ref())
-        ))
-        .detail("a cursor never moves backwards"))
-    }
-}
-
-fn describe(cursor: Option<&Cursor>) -> String {
-    match cursor {
-        Some(cursor) => format!("row {} of {}", cursor.last_row_index, cursor.last_file),
-        None => "no cursor".to_owned(),
     }
 }
 

@@ -22,7 +22,7 @@ use crate::checkpoint::{Checkpoint, CheckpointKey, Cursor};
 use crate::clock::{ClockReader, DueTimer, Mono, Monotonic, OutputRate, Revision};
 use crate::failure::{Failure, Result};
 use crate::gate::Decision;
-use crate::plan::{CheckpointPlan, PacePlan, QuarantinePlan};
+use crate::plan::{CheckpointPlan, CheckpointStorePlan, PacePlan, QuarantinePlan};
 use crate::view::ViewPlan;
 
 /// A checkpoint to be saved, and what the session is told when it is.
@@ -51,6 +51,14 @@ pub struct LaneRules {
     pub in_flight: usize,
 }
 
+impl LaneRules {
+    /// Whether events that were taken and not saved are bounded by their number. Where the store
+    /// takes a save at most so often they are by their age: a number would be a limit of the rate.
+    fn bounds_number(&self) -> bool {
+        !matches!(self.checkpoint.store, CheckpointStorePlan::Kubernetes {})
+    }
+}
+
 /// The parts of a lane that its tasks share.
 pub struct Lane {
     /// Who it is.
@@ -77,6 +85,9 @@ struct State {
     saved: u64,
     /// `rows` at the newest snapshot.
     snapped: u64,
+    /// Since when events are taken that no saved checkpoint covers, and no snapshot.
+    unsaved_since: Option<Mono>,
+    unsnapped_since: Option<Mono>,
     /// Flushes that no snapshot covers yet.
     flushes: Vec<(FlushReason, Cursor)>,
     failure: Option<Failure>,
@@ -126,6 +137,8 @@ impl Lane {
                 issued: rows,
                 saved: rows,
                 snapped: rows,
+                unsaved_since: None,
+                unsnapped_since: None,
                 flushes: Vec::new(),
                 failure: None,
                 closed: false,
@@ -150,6 +163,8 @@ impl Lane {
             watermark,
             flushes,
             snapped,
+            unsaved_since,
+            unsnapped_since,
             ..
         } = &mut *state;
         watermark.taken(
@@ -186,6 +201,10 @@ impl Lane {
         // sending does not wait for it.
         let wanted =
             !flushes.is_empty() || watermark.progress().rows - *snapped >= flush.div_ceil(2);
+        if watermark.progress().rows > *snapped && unsnapped_since.is_none() {
+            *unsnapped_since = Some(Mono::now());
+            *unsaved_since = unsaved_since.or(*unsnapped_since);
+        }
         drop(state);
         if retries > 0 {
             self.gauge.retried.fetch_add(u64::from(retries), Relaxed);
@@ -242,6 +261,7 @@ impl Lane {
             return None;
         }
         state.snapped = rows;
+        state.unsnapped_since = None;
         Some(Snapshot {
             checkpoint: self.checkpoint(&state.watermark),
             flushes: std::mem::take(&mut state.flushes),
@@ -252,7 +272,10 @@ impl Lane {
     /// A checkpoint is durable.
     pub fn saved(&self, checkpoint: &Checkpoint) {
         if let Some(progress) = &checkpoint.progress {
-            self.state.borrow_mut().saved = progress.rows;
+            let mut state = self.state.borrow_mut();
+            state.saved = progress.rows;
+            state.unsaved_since = state.unsnapped_since;
+            drop(state);
             self.room.notify_one();
         }
     }
@@ -344,6 +367,16 @@ impl Lane {
     fn has_room(&self) -> bool {
         let state = self.state.borrow();
         let bound = self.rules.checkpoint.flush_every + self.rules.in_flight as u64;
-        state.watermark.open() < self.rules.in_flight && state.issued - state.saved < bound
+        let covered = match state.unsaved_since {
+            _ if self.rules.bounds_number() => state.issued - state.saved < bound,
+            Some(since) => Mono::now().since(since) < self.rules.checkpoint.max_unsaved,
+            None => true,
+        };
+        state.watermark.open() < self.rules.in_flight && covered
+    }
+
+    /// Whether nothing is in flight any more and nothing will be.
+    pub fn is_closed(&self) -> bool {
+        self.state.borrow().closed
     }
 }
