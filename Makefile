@@ -7,7 +7,7 @@ FOLDER := $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 PROGRAM := $(or $(CARGO_TARGET_DIR),target)/$(FOLDER)/worldstream
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-clean test test-long bench generate
+.PHONY: help demo demo-clean test test-long bench bench-postgres generate
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,9 @@ bench: ## Speed against wrk, as a table (nginx and wrk come from the system's pa
 		apt-get update -q && apt-get install -q -y nginx-light wrk || { \
 			echo "make bench: needs nginx and wrk; install them and try again"; exit 1; }; }
 	$(CARGO) run --release --bin bench -- $(ARGS)
+
+bench-postgres: ## 300 workers saving to one Postgres for a minute (Postgres comes from the system's packages)
+	$(CARGO) run --release --bin bench -- --only postgres_ $(ARGS)
 
 generate: ## Write the generated files anew: crds/*.yaml and docs/reference/
 	$(CARGO) run --quiet --bin generate

@@ -77,7 +77,11 @@ impl Relay {
 
     /// Each answer takes so long from now on.
     pub fn delay(&self, delay: Duration) {
-        *self.way.delay.lock().unwrap_or_else(PoisonError::into_inner) = delay;
+        *self
+            .way
+            .delay
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = delay;
     }
 
     /// Leads elsewhere from now on; what is open is cut.

@@ -160,6 +160,7 @@ fn the_program_is_never_early_and_sends_rows_out_of_order_in_their_place() {
             .args(["--engine-run-root", &world.root(), "--gate-url", &gate.url])
             .args(["--platform-run-id", PLATFORM_RUN_ID, "--runs-root", &runs])
             .args(["--speedup", speedup, "--attempt", attempt])
+            .args(["--checkpoint-root", &format!("{runs}/checkpoints")])
             .env("RUST_LOG", "info")
             .start()
             .finish_within(Duration::from_secs(60))

@@ -79,6 +79,8 @@ impl Bed {
             .args(["--platform-run-id", PLATFORM_RUN_ID])
             .args(["--scenario-run-id", SCENARIO_RUN_ID])
             .args(["--runs-root", &runs.display().to_string()])
+            .args(["--checkpoint-root"])
+            .args([runs.join("checkpoints").display().to_string()])
             .args(more)
     }
 

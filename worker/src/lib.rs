@@ -11,10 +11,10 @@ pub mod audit;
 pub mod checkpoint;
 pub mod cli;
 pub mod clock;
+pub mod cluster;
 pub mod devgate;
 pub mod engine;
 pub mod envelope;
-pub mod failure;
 pub mod gate;
 pub mod plan;
 pub mod report;
@@ -24,5 +24,6 @@ pub mod stop;
 pub mod view;
 pub mod world;
 
+pub use worldstream_crds::{failure, time};
+
 pub use failure::Failure;
-pub use worldstream_crds::time;

@@ -5,6 +5,7 @@ mod client;
 mod encode;
 mod figures;
 mod paced;
+mod postgres;
 mod process;
 mod resume;
 mod sink;
@@ -58,7 +59,8 @@ pub fn run(options: &Options, each: &mut dyn FnMut(Measurement)) -> Result<(), S
     client::measure(options, &mut show)?;
     whole_path::measure(options, &mut show)?;
     whole_path::memory(options, &mut show)?;
-    paced::measure(options, &mut show)
+    paced::measure(options, &mut show)?;
+    postgres::measure(options, &mut show)
 }
 
 /// What is going on, for people.

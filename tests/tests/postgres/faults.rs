@@ -190,10 +190,7 @@ fn a_standby_that_becomes_the_primary() {
     // Nothing is written any more: what the primary has, the standby gets.
     let at = bed.server.query("SELECT pg_current_wal_lsn();", &[]);
     until("the standby has it all", || {
-        let behind = format!(
-            "SELECT pg_last_wal_replay_lsn() >= '{}'::pg_lsn;",
-            at[0]
-        );
+        let behind = format!("SELECT pg_last_wal_replay_lsn() >= '{}'::pg_lsn;", at[0]);
         standby.query(&behind, &[]) == ["t"]
     });
     relay.lead_to(&standby.address());

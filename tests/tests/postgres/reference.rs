@@ -69,7 +69,10 @@ fn the_reference_goes_on_with_ours_and_we_with_its() {
         assert_eq!(ours["outcome"], "complete");
         let found = bed.server.reference_reads(&scope, &output).unwrap();
         assert_eq!(found, cursor);
-        assert_eq!(found["last_ts_utc"], order[&output].last().unwrap()["ts_utc"]);
+        assert_eq!(
+            found["last_ts_utc"],
+            order[&output].last().unwrap()["ts_utc"]
+        );
     }
     // Ours but for those that the reference sent, each once.
     let sent = gate.end();
@@ -109,14 +112,21 @@ fn we_go_on_with_a_stream_that_the_reference_began() {
     for (row, (output, scope, _)) in (40..).zip(&known) {
         let planned = plan["outputs"].as_array().unwrap();
         let planned = planned.iter().find(|it| it["output_id"] == **output);
-        assert_eq!(planned.unwrap()["cursors"][0]["last_row_index"], row, "{plan:#}");
+        assert_eq!(
+            planned.unwrap()["cursors"][0]["last_row_index"],
+            row,
+            "{plan:#}"
+        );
         let whole = order[output].len() as u64;
         let ours = receipt(&summary, output);
         assert_eq!(ours["rows"], whole - row - 1, "{ours:#}");
         assert_eq!(ours["counts_from"]["last_row_index"], row, "{ours:#}");
         // It goes on with what we left, its way: at its end nothing is left to send.
         let found = bed.server.reference_reads(scope, output).unwrap();
-        assert_eq!(found["last_ts_utc"], order[output].last().unwrap()["ts_utc"]);
+        assert_eq!(
+            found["last_ts_utc"],
+            order[output].last().unwrap()["ts_utc"]
+        );
         bed.server.reference_writes(scope, output, &found);
     }
     // The same cursor again is no other cursor: nothing is sent, the figures stand.

@@ -13,8 +13,7 @@ use crate::bed::{Bed, EVENTS, assert_whole};
 fn certificate() -> (String, String, String) {
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority =
-        CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
+    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
     let server = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     let server = server.signed_by(&key, &authority).unwrap();
@@ -63,9 +62,27 @@ fn certificates_are_verified_in_full() {
     bed.server.stop("INT");
     bed.server.launch();
     refused(&bed, &gate, &secure, None, "invalid peer certificate");
-    refused(&bed, &gate, &secure, Some(&other), "invalid peer certificate");
-    refused(&bed, &gate, &elsewhere, Some(&ca), "invalid peer certificate");
-    refused(&bed, &gate, &secure, Some(&bed.path().join("absent.pem")), "caFile");
+    refused(
+        &bed,
+        &gate,
+        &secure,
+        Some(&other),
+        "invalid peer certificate",
+    );
+    refused(
+        &bed,
+        &gate,
+        &elsewhere,
+        Some(&ca),
+        "invalid peer certificate",
+    );
+    refused(
+        &bed,
+        &gate,
+        &secure,
+        Some(&bed.path().join("absent.pem")),
+        "caFile",
+    );
     let stream = bed
         .stream_by(&gate.url, &secure)
         .set("checkpoints.postgres.caFile", ca.display().to_string());

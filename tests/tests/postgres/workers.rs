@@ -82,7 +82,10 @@ fn a_second_stream_is_refused_and_the_first_goes_on() {
     bed.until_saved(1);
     for _ in 0..2 {
         let refused = stream.finish(12);
-        assert!(refused.stderr.contains("CHECKPOINT_CONFLICT"), "{refused:#?}");
+        assert!(
+            refused.stderr.contains("CHECKPOINT_CONFLICT"),
+            "{refused:#?}"
+        );
         let holder = format!("held by process {} on ", first.id());
         assert!(refused.stderr.contains(&holder), "{refused:#?}");
         assert!(refused.stderr.contains("runs until 20"), "{refused:#?}");
@@ -164,7 +167,10 @@ fn killed_at_random_moments() {
     }
     let repeats = gate.summary()["duplicates"].as_u64().unwrap();
     println!("{kills} kills, {repeats} events sent again");
-    assert!(repeats <= kills * OUTPUTS * (FLUSH + IN_FLIGHT), "{repeats}");
+    assert!(
+        repeats <= kills * OUTPUTS * (FLUSH + IN_FLIGHT),
+        "{repeats}"
+    );
     bed.assert_never_back(&bed.server);
     assert_eq!(gate.end().len() as u64, EVENTS);
 }

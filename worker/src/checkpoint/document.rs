@@ -150,35 +150,6 @@ pub fn is_before(one: &Cursor, other: &Cursor) -> bool {
     (&one.last_file, one.last_row_index) < (&other.last_file, other.last_row_index)
 }
 
-/// Refuses a cursor before the current one, or none after one: a cursor never moves backwards.
-/// `name` is the checkpoint's, for the message.
-pub fn forward(
-    name: impl FnOnce() -> String,
-    current: Option<&Cursor>,
-    next: Option<&Cursor>,
-) -> Result<()> {
-    let back = match (next, current) {
-        (Some(next), Some(current)) => is_before(next, current),
-        (None, Some(_)) => true,
-        (_, None) => false,
-    };
-    if !back {
-        return Ok(());
-    }
-    Err(Failure::new(Reason::StreamFailed, name())
-        .found(describe(next))
-        .expected(format!("{} or later", describe(current)))
-        .detail("a cursor never moves backwards"))
-}
-
-/// A cursor in a message.
-pub fn describe(cursor: Option<&Cursor>) -> String {
-    match cursor {
-        Some(cursor) => format!("row {} of {}", cursor.last_row_index, cursor.last_file),
-        None => "no cursor".to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

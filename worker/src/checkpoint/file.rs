@@ -21,6 +21,7 @@ use super::document::{self, CursorDocument};
 use super::key::output_folder;
 use super::lines::Lines;
 use super::lock::Lock;
+use super::order::{describe, forward};
 use super::slots::{self, Entry, Slot};
 use super::{Capabilities, Checkpoint, CheckpointKey, CheckpointStore, Lease};
 use crate::failure::{Failure, Result};
@@ -287,11 +288,7 @@ impl Held {
         self.lock.check()?;
         self.reconcile()?;
         let path = self.place.cursor_path();
-        document::forward(
-            || path.display().to_string(),
-            self.current.cursor.as_ref(),
-            next.cursor.as_ref(),
-        )?;
+        forward(&path.display().to_string(), &self.current, next)?;
         let cannot = |error: io::Error| disk::cannot("save the checkpoint", &path, &error);
         hook(Step::Begun).map_err(cannot)?;
 

@@ -77,10 +77,7 @@ mod tests {
         };
         let holder = Holder::of(environment("77ab"));
         assert_eq!(holder.job.as_deref(), Some("77ab/3"));
-        assert_eq!(
-            holder.name,
-            "pod streams/w-0-x1 (uid 5d8a) of job 77ab/3"
-        );
+        assert_eq!(holder.name, "pod streams/w-0-x1 (uid 5d8a) of job 77ab/3");
         let unnamed = Holder::of(environment(""));
         assert_eq!(unnamed.job.as_deref(), Some("streams/w/3"));
         let alone = Holder::of(|_| None);

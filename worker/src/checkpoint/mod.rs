@@ -9,8 +9,10 @@ pub mod hold;
 pub mod holder;
 pub mod json;
 mod key;
+pub mod kubernetes;
 pub mod lines;
 pub mod lock;
+pub mod order;
 pub mod postgres;
 mod slots;
 pub mod survey;
@@ -18,14 +20,16 @@ pub mod survey;
 pub use file::FileStore;
 pub use hold::Hold;
 pub use holder::Holder;
+pub use kubernetes::KubernetesStore;
 pub use postgres::PostgresStore;
 
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
+use worldstream_crds::Reason;
 
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::plan::{CheckpointStorePlan, Lane};
 use crate::view::ViewFingerprint;
 
@@ -113,13 +117,22 @@ pub struct Capabilities {
 }
 
 /// The store that a plan names. Opens nothing yet.
-pub fn open(plan: &CheckpointStorePlan) -> Arc<dyn CheckpointStore> {
+///
+/// # Errors
+/// `STREAM_FAILED` for the store of a cluster, which a worker in the cluster opens by itself.
+pub fn open(plan: &CheckpointStorePlan) -> Result<Arc<dyn CheckpointStore>> {
     match plan {
-        CheckpointStorePlan::File { root } => Arc::new(FileStore::new(root)),
-        CheckpointStorePlan::Postgres(plan) => Arc::new(PostgresStore::new(
+        CheckpointStorePlan::File { root } => Ok(Arc::new(FileStore::new(root))),
+        CheckpointStorePlan::Postgres(plan) => Ok(Arc::new(PostgresStore::new(
             plan.clone(),
             Holder::of_this_process(),
-        )),
+        ))),
+        CheckpointStorePlan::Kubernetes {} => Err(Failure::new(
+            Reason::StreamFailed,
+            "the checkpoint store",
+        )
+        .found("kubernetes")
+        .expected("a store that is there without a cluster, such as file")),
     }
 }
 
@@ -146,6 +159,12 @@ pub trait Lease: Send {
     /// hold. The lease renews itself; a store without a term holds for ever.
     fn hold(&self) -> Arc<Hold> {
         Hold::forever()
+    }
+
+    /// Waits until the store takes another save, where it takes one at most so often. May be
+    /// dropped at any time.
+    fn ready(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
     }
 
     /// Saves durably: when it returns, a crash of process or machine finds this checkpoint.

@@ -179,7 +179,9 @@ impl CheckpointStore for PostgresStore {
 
     fn take<'a>(&'a self, key: &'a CheckpointKey) -> BoxFuture<'a, Result<Box<dyn Lease>>> {
         async move {
-            let lease = self.take_lease(Place::of(key), Patience::UntilItEnds).await?;
+            let lease = self
+                .take_lease(Place::of(key), Patience::UntilItEnds)
+                .await?;
             Ok(Box::new(lease) as Box<dyn Lease>)
         }
         .boxed()

@@ -225,9 +225,7 @@ impl<'a> Row<'a> {
             locked_by: match &found.held_by {
                 HeldBy::Nobody => None,
                 HeldBy::Process(holder) => Some(json!(holder)),
-                HeldBy::Lease { holder, until } => {
-                    Some(json!({"holder": holder, "until": until}))
-                }
+                HeldBy::Lease { holder, until } => Some(json!({"holder": holder, "until": until})),
                 HeldBy::Unclear(text) => Some(json!(text)),
             },
             error: found

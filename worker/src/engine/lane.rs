@@ -22,7 +22,7 @@ use crate::checkpoint::{Checkpoint, CheckpointKey, Cursor, Hold};
 use crate::clock::{ClockReader, DueTimer, Mono, Monotonic, OutputRate, Revision};
 use crate::failure::{Failure, Result};
 use crate::gate::Decision;
-use crate::plan::{CheckpointPlan, PacePlan, QuarantinePlan};
+use crate::plan::{CheckpointPlan, CheckpointStorePlan, PacePlan, QuarantinePlan};
 use crate::view::ViewPlan;
 
 /// A checkpoint to be saved, and what the session is told when it is.
@@ -49,6 +49,14 @@ pub struct LaneRules {
     pub max_events: Option<u64>,
     /// Requests in flight, at least 1.
     pub in_flight: usize,
+}
+
+impl LaneRules {
+    /// Whether events that were taken and not saved are bounded by their number. Where the store
+    /// takes a save at most so often they are by their age: a number would be a limit of the rate.
+    fn bounds_number(&self) -> bool {
+        !matches!(self.checkpoint.store, CheckpointStorePlan::Kubernetes {})
+    }
 }
 
 /// The parts of a lane that its tasks share.
@@ -79,6 +87,9 @@ struct State {
     saved: u64,
     /// `rows` at the newest snapshot.
     snapped: u64,
+    /// Since when events are taken that no saved checkpoint covers, and no snapshot.
+    unsaved_since: Option<Mono>,
+    unsnapped_since: Option<Mono>,
     /// Flushes that no snapshot covers yet.
     flushes: Vec<(FlushReason, Cursor)>,
     failure: Option<Failure>,
@@ -129,6 +140,8 @@ impl Lane {
                 issued: rows,
                 saved: rows,
                 snapped: rows,
+                unsaved_since: None,
+                unsnapped_since: None,
                 flushes: Vec::new(),
                 failure: None,
                 closed: false,
@@ -154,6 +167,8 @@ impl Lane {
             watermark,
             flushes,
             snapped,
+            unsaved_since,
+            unsnapped_since,
             ..
         } = &mut *state;
         watermark.taken(
@@ -190,6 +205,10 @@ impl Lane {
         // sending does not wait for it.
         let wanted =
             !flushes.is_empty() || watermark.progress().rows - *snapped >= flush.div_ceil(2);
+        if watermark.progress().rows > *snapped && unsnapped_since.is_none() {
+            *unsnapped_since = Some(Mono::now());
+            *unsaved_since = unsaved_since.or(*unsnapped_since);
+        }
         drop(state);
         if retries > 0 {
             self.gauge.retried.fetch_add(u64::from(retries), Relaxed);
@@ -246,6 +265,7 @@ impl Lane {
             return None;
         }
         state.snapped = rows;
+        state.unsnapped_since = None;
         Some(Snapshot {
             checkpoint: self.checkpoint(&state.watermark),
             flushes: std::mem::take(&mut state.flushes),
@@ -256,7 +276,10 @@ impl Lane {
     /// A checkpoint is durable.
     pub fn saved(&self, checkpoint: &Checkpoint) {
         if let Some(progress) = &checkpoint.progress {
-            self.state.borrow_mut().saved = progress.rows;
+            let mut state = self.state.borrow_mut();
+            state.saved = progress.rows;
+            state.unsaved_since = state.unsnapped_since;
+            drop(state);
             self.room.notify_one();
         }
     }
@@ -354,8 +377,17 @@ impl Lane {
     fn has_room(&self) -> bool {
         let state = self.state.borrow();
         let bound = self.rules.checkpoint.flush_every + self.rules.in_flight as u64;
-        state.watermark.open() < self.rules.in_flight
-            && state.issued - state.saved < bound
-            && self.hold.holds(Mono::now())
+        let now = Mono::now();
+        let covered = match state.unsaved_since {
+            _ if self.rules.bounds_number() => state.issued - state.saved < bound,
+            Some(since) => now.since(since) < self.rules.checkpoint.max_unsaved,
+            None => true,
+        };
+        state.watermark.open() < self.rules.in_flight && covered && self.hold.holds(now)
+    }
+
+    /// Whether nothing is in flight any more and nothing will be.
+    pub fn is_closed(&self) -> bool {
+        self.state.borrow().closed
     }
 }

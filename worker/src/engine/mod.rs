@@ -17,5 +17,6 @@ pub mod replay;
 mod saver;
 mod watermark;
 
-pub use board::{Board, LaneGauge};
+pub use board::{Board, LaneGauge, Lateness};
+pub use conductor::{Conducts, Elsewhere, Phase};
 pub use replay::{Remote, Replay};

@@ -41,6 +41,13 @@ pub async fn run(
                 }
             },
         }
+        // A store may want no more than so many saves; the last one waits for nothing.
+        while !lane.is_closed() {
+            tokio::select! {
+                () = lease.ready() => break,
+                () = lane.save.notified() => {}
+            }
+        }
         let Some(snapshot) = lane.snap() else {
             continue;
         };

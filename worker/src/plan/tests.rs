@@ -1140,6 +1140,8 @@ fn profiles_differ_as_they_should() {
         );
         assert_eq!(plan.world.gate_map.name, "built-in:gate_map.yaml", "{name}");
         assert!(plan.gate.url.ends_with("/v1/ingest/push"), "{name}");
+        let database = matches!(plan.checkpoint.store, CheckpointStorePlan::Postgres(_));
+        assert_eq!(database, strict, "{name}");
         let stops = plan.gate.quarantine.policy == OnQuarantine::Stop;
         assert_eq!(stops, *name == "prod", "{name}");
         assert_eq!(
@@ -1658,6 +1660,69 @@ fn a_document_that_is_no_text_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("s.yaml");
     std::fs::write(&file, [0xff, 0xfe, 0x00]).unwrap();
-    let error = Documents::read(&[file]).unwrap_err().to_string();
+    let error = read_documents(&[file]).unwrap_err().to_string();
     assert!(error.contains("s.yaml: cannot be read"), "{error}");
+}
+
+#[test]
+fn a_database_of_checkpoints() {
+    let with = |checkpoints: &'static str, args: &[&'static str]| {
+        run(&Case {
+            files: vec![
+                ("s.yaml", stream(&[])),
+                ("p.yaml", profile(&[GATE, checkpoints])),
+            ],
+            args: args.to_vec(),
+            code: "",
+            parts: Vec::new(),
+        })
+    };
+    let least = "checkpoints: {postgres: {dsn: {env: DSN}}}";
+    let CheckpointStorePlan::Postgres(plan) = with(least, &[]).unwrap().checkpoint.store else {
+        panic!("another store");
+    };
+    assert_eq!(plan.dsn, SecretSource::Env("DSN".into()));
+    assert_eq!(plan.lease_term, Duration::from_secs(15));
+    assert_eq!(plan.timeout, Duration::from_secs(10));
+    // The flag's folder wins.
+    let files = with(least, &["--checkpoint-root", "here"]).unwrap();
+    let here = CheckpointStorePlan::File {
+        root: "here".into(),
+    };
+    assert_eq!(files.checkpoint.store, here);
+    for (wrong, part) in [
+        (
+            "checkpoints: {postgres: {}}",
+            "spec.checkpoints.postgres.dsn",
+        ),
+        (
+            "checkpoints: {postgres: {dsn: {env: DSN}}, file: {}}",
+            "spec.checkpoints.postgres",
+        ),
+        (
+            "checkpoints: {postgres: {dsn: {env: DSN}, leaseTerm: 999ms}}",
+            "expected 1s to 1h",
+        ),
+        (
+            "checkpoints: {postgres: {dsn: {env: DSN}, leaseTerm: 61m}}",
+            "expected 1s to 1h",
+        ),
+        (
+            "checkpoints: {postgres: {dsn: {env: DSN}, timeout: 0s}}",
+            "spec.checkpoints.postgres.timeout",
+        ),
+        (
+            "checkpoints: {postgres: {dsn: {env: DSN, file: f}}}",
+            "spec.checkpoints.postgres.dsn",
+        ),
+        (
+            "checkpoints: {postgres: {dsn: {env: DSN}, caFile: \"\"}}",
+            "spec.checkpoints.postgres.caFile",
+        ),
+    ] {
+        let (code, message) = with(wrong, &[]).unwrap_err();
+        assert!(message.contains(part), "{wrong}: {code}: {message}");
+        let missing = wrong == "checkpoints: {postgres: {}}";
+        assert_eq!(code == "CHECKPOINT_DSN_MISSING", missing, "{wrong}: {code}");
+    }
 }

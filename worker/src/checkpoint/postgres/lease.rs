@@ -9,12 +9,12 @@ use futures::future::BoxFuture;
 use tokio::task::AbortHandle;
 use worldstream_crds::Reason;
 
+use super::LARGEST_ROW;
 use super::link::{Line, Link};
 use super::rows::{self, Place, Save, Saved};
-use super::LARGEST_ROW;
 use crate::checkpoint::hold::Hold;
 use crate::checkpoint::holder::Holder;
-use crate::checkpoint::{Checkpoint, Lease, document};
+use crate::checkpoint::{Checkpoint, Lease, order};
 use crate::clock::{Mono, Monotonic};
 use crate::failure::{Failure, Result};
 
@@ -87,11 +87,11 @@ impl PostgresLease {
     }
 
     fn check(&self, next: &Checkpoint) -> Result<()> {
-        let name = || self.held.place.name(self.link.line());
-        document::forward(name, self.current.cursor.as_ref(), next.cursor.as_ref())?;
+        let name = self.held.place.name(self.link.line());
+        order::forward(&name, &self.current, next)?;
         match &next.cursor {
             Some(cursor) if cursor.last_row_index > LARGEST_ROW => {
-                Err(Failure::new(Reason::StreamFailed, name())
+                Err(Failure::new(Reason::StreamFailed, name)
                     .field("last_row_index")
                     .found(cursor.last_row_index.to_string())
                     .expected(format!(
@@ -172,8 +172,7 @@ impl Lease for PostgresLease {
             let (line, held) = (self.link.line().clone(), self.held.clone());
             let (next, known) = (checkpoint.clone(), self.current.cursor.clone());
             let sequence = self.sequence;
-            let saving =
-                async move { save(&line, &held, sequence, &next, known.as_ref()).await };
+            let saving = async move { save(&line, &held, sequence, &next, known.as_ref()).await };
             self.link.run(saving).await?;
             self.current = checkpoint.clone();
             Ok(())
@@ -239,8 +238,8 @@ async fn save(
         Saved::Moved => {
             let there = rows::load(line, &held.place).await?.checkpoint.cursor;
             let failure = Failure::new(Reason::CheckpointConflict, held.place.name(line))
-                .found(document::describe(there.as_ref()))
-                .expected(document::describe(known))
+                .found(order::describe(there.as_ref()))
+                .expected(order::describe(known))
                 .detail("another producer moved the cursor while this one held it");
             held.hold.lose(failure.clone());
             Err(failure)

@@ -122,12 +122,7 @@ impl Standing {
 }
 
 /// Takes the lease and raises its epoch, if it is free, has ended, or is the same Job's.
-pub async fn take(
-    line: &Line,
-    place: &Place,
-    holder: &Holder,
-    term: f64,
-) -> Result<Take, Trouble> {
+pub async fn take(line: &Line, place: &Place, holder: &Holder, term: f64) -> Result<Take, Trouble> {
     let rows = line
         .query(
             "INSERT INTO wsp_checkpoint_lease AS l

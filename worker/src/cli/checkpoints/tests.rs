@@ -251,6 +251,9 @@ fn a_root_must_be_named() {
         let program = Program::try_parse_from(line.split_whitespace()).unwrap();
         let failure = run(&program.args, false, &mut Vec::new()).unwrap_err();
         assert_eq!(failure.exit_code(), ExitCode::Usage, "{failure}");
-        assert!(failure.message().contains("--postgres-dsn-file"), "{failure}");
+        assert!(
+            failure.message().contains("--postgres-dsn-file"),
+            "{failure}"
+        );
     }
 }

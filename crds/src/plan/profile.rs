@@ -1,16 +1,17 @@
 //! A StreamProfile made into the parts of a plan: every value checked, every file that it names
 //! read. Relative paths count from the working directory, as they do in flags.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use worldstream_crds::{
+use crate::{
     AuthSpec, OnQuarantine, OutputList, PostgresCheckpoints, Reason, SecretRef, StreamProfileSpec,
     TextSource,
 };
 
 use super::documents::Document;
 use super::error::PlanError;
+use super::files::Files;
 use super::values::{self, Checked};
 use super::{
     AuthPlan, Mount, Named, PostgresPlan, QuarantinePlan, RetryPlan, SecretSource, built_in,
@@ -92,6 +93,7 @@ pub fn text(
     profile: &Document<StreamProfileSpec>,
     path: &str,
     source: &TextSource,
+    files: &dyn Files,
 ) -> Result<Named> {
     one_of(
         profile,
@@ -100,6 +102,7 @@ pub fn text(
             ("file", source.file.is_some()),
             ("builtIn", source.built_in.is_some()),
             ("inline", source.inline.is_some()),
+            ("configMap", source.config_map.is_some()),
         ],
     )?;
     if let Some(name) = &source.built_in {
@@ -115,7 +118,7 @@ pub fn text(
             &format!("{path}.file"),
             values::some_text(file.clone()),
         )?;
-        let text = match std::fs::read(&file) {
+        let text = match files.read(Path::new(&file)) {
             Ok(bytes) => String::from_utf8(bytes).map_err(|error| format!("is not UTF-8: {error}")),
             Err(error) => Err(error.to_string()),
         };
@@ -129,10 +132,13 @@ pub fn text(
 
 /// The producer allowlist; none if the profile names none. A file that is absent or unreadable is
 /// found out when the world is verified, in its place among the checks.
-pub fn allowlist(profile: &Document<StreamProfileSpec>) -> Result<Option<Named>> {
+pub fn allowlist(
+    profile: &Document<StreamProfileSpec>,
+    files: &dyn Files,
+) -> Result<Option<Named>> {
     let source = profile.spec.producer.allowlist.as_ref();
     source
-        .map(|source| text(profile, "spec.producer.allowlist", source))
+        .map(|source| text(profile, "spec.producer.allowlist", source, files))
         .transpose()
 }
 
@@ -142,6 +148,7 @@ pub fn outputs(
     path: &str,
     list: &Option<OutputList>,
     default: &str,
+    files: &dyn Files,
 ) -> Result<Vec<String>> {
     let default = OutputList::built_in(default);
     let list = list.as_ref().unwrap_or(&default);
@@ -152,6 +159,7 @@ pub fn outputs(
             ("file", list.file.is_some()),
             ("builtIn", list.built_in.is_some()),
             ("outputIds", list.output_ids.is_some()),
+            ("configMap", list.config_map.is_some()),
         ],
     )?;
     if let Some(ids) = &list.output_ids {
@@ -170,7 +178,7 @@ pub fn outputs(
     }
     let file = list.file.clone().unwrap_or_default();
     let file = check(profile, &format!("{path}.file"), values::some_text(file))?;
-    let text = std::fs::read_to_string(&file).map_err(|error| {
+    let text = files.read_text(Path::new(&file)).map_err(|error| {
         let message = format!("{file} cannot be read: {error}");
         profile.yaml.wrong(&format!("{path}.file"), message)
     })?;
@@ -260,6 +268,7 @@ fn secret(
         &[
             ("file", secret.file.is_some()),
             ("env", secret.env.is_some()),
+            ("secret", secret.secret.is_some()),
         ],
     )?;
     if let Some(file) = &secret.file {
@@ -301,7 +310,12 @@ pub fn postgres(
         true => Ok(term.0),
         false => Err(format!("found {term}, expected 1s to 1h")),
     };
-    let ca_file = check_some(profile, &at("caFile"), spec.ca_file.clone(), values::some_text)?;
+    let ca_file = check_some(
+        profile,
+        &at("caFile"),
+        spec.ca_file.clone(),
+        values::some_text,
+    )?;
     Ok(PostgresPlan {
         dsn: secret(profile, &at("dsn"), dsn)?,
         ca_file: ca_file.map(PathBuf::from),
