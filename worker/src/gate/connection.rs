@@ -1,23 +1,21 @@
 //! Pushing: one event at a time over one connection, tried again with the same bytes until it is
 //! taken, refused, or given up.
 
+use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
-use http::{Method, Request};
-use http_body_util::Full;
-use tokio::time::Sleep;
 use worldstream_crds::Reason;
 
 use super::PushEnd;
 use super::answer;
 use super::client::{Headers, Shared};
 use super::counters::Counters;
+use super::reply::{Buffer, Reply};
 use super::retry::{self, Next, RetryReason, Verdict};
-use super::wire::{self, Answer, Trouble, Wire};
+use super::wire::{self, Deadline, Trouble, Wire};
 use crate::failure::Failure;
 use crate::stop::Stop;
 
@@ -29,8 +27,11 @@ pub struct Connection {
     shared: Arc<Shared>,
     headers: Arc<Headers>,
     wire: Option<Wire>,
-    /// One timer for all exchanges: moving it is cheaper than making one.
-    deadline: Option<Pin<Box<Sleep>>>,
+    /// The head of the request of the moment.
+    head: Vec<u8>,
+    /// What came of the last answer.
+    buffer: Buffer,
+    deadline: Deadline,
 }
 
 /// How an attempt ended without an answer.
@@ -46,7 +47,9 @@ impl Connection {
             headers: shared.headers(),
             shared,
             wire: None,
-            deadline: None,
+            head: Vec::new(),
+            buffer: Buffer::default(),
+            deadline: Deadline::default(),
         }
     }
 
@@ -106,8 +109,7 @@ impl Connection {
                         return PushEnd::Failed(self.rejected(&answer));
                     }
                     Verdict::Retry(reason) => {
-                        let after = answer.retry_after.as_ref();
-                        let after = after.and_then(|value| value.to_str().ok());
+                        let after = answer.retry_after.as_deref();
                         let after =
                             after.and_then(|value| retry::retry_after(value, SystemTime::now()));
                         (reason, self.describe(&answer), after)
@@ -147,45 +149,54 @@ impl Connection {
     }
 
     /// One attempt: on the connection that is kept, and if that turns out to have been closed, on
-    /// a new one.
-    async fn attempt(&mut self, envelope: &Bytes, stop: &Stop) -> Result<Answer, NoAnswer> {
+    /// a new one. The answer's body is in the buffer.
+    async fn attempt(&mut self, envelope: &[u8], stop: &Stop) -> Result<Reply, NoAnswer> {
         if !self.shared.current(&self.headers) {
             self.headers = self.shared.headers();
         }
+        self.head.clear();
+        self.head.extend_from_slice(&self.headers.head);
+        let mut digits = itoa::Buffer::new();
+        let length = digits.format(envelope.len());
+        self.head.extend_from_slice(length.as_bytes());
+        self.head.extend_from_slice(b"\r\n\r\n");
+        self.deadline.set(self.shared.timeout);
         if let Some(wire) = self.wire.take() {
             match self.exchange(wire, envelope).await {
                 Err(trouble) if trouble.stale => Counters::add(&self.shared.counters.stale),
                 other => return other.map_err(NoAnswer::Trouble),
             }
         }
-        let mut deadline = restart(&mut self.deadline, self.shared.timeout);
+        let deadline = &mut self.deadline;
+        deadline.set(self.shared.timeout);
         let wire = tokio::select! {
             biased;
             made = wire::connect(&self.shared) => made.map_err(NoAnswer::Trouble)?,
-            () = deadline.as_mut() => return Err(NoAnswer::Trouble(wire::late())),
+            () = poll_fn(|cx| deadline.poll(cx)) => return Err(NoAnswer::Trouble(wire::late())),
             () = stop.wait() => return Err(NoAnswer::Stopped),
         };
         Counters::add(&self.shared.counters.connections);
-        let request = request(&self.shared, &self.headers, envelope);
         // What connecting took is part of the attempt's time.
-        let (result, kept) = wire.exchange(request, deadline).await;
-        self.wire = kept;
+        let result = self.exchange(wire, envelope).await;
         result.map_err(NoAnswer::Trouble)
     }
 
-    /// One exchange on the connection that was kept.
-    async fn exchange(&mut self, wire: Wire, envelope: &Bytes) -> Result<Answer, Trouble> {
-        let request = request(&self.shared, &self.headers, envelope);
-        let deadline = restart(&mut self.deadline, self.shared.timeout);
-        let (result, kept) = wire.exchange(request, deadline).await;
+    async fn exchange(&mut self, wire: Wire, envelope: &[u8]) -> Result<Reply, Trouble> {
+        let (buffer, deadline) = (&mut self.buffer, &mut self.deadline);
+        let exchange = wire.exchange(&self.head, envelope, buffer, deadline);
+        let (result, kept) = exchange.await;
         self.wire = kept;
         result
     }
 
-    fn verdict(&self, answer: &Answer) -> Verdict {
+    fn body(&self, answer: &Reply) -> &[u8] {
+        &self.buffer.filled()[answer.body.clone()]
+    }
+
+    fn verdict(&self, answer: &Reply) -> Verdict {
         // Half a body is no JSON, and the body of an error holds no decision.
         let decision = if answer.whole && answer.status.as_u16() < 400 {
-            answer::decision(&answer.body)
+            answer::decision(self.body(answer))
         } else {
             None
         };
@@ -193,8 +204,8 @@ impl Connection {
     }
 
     /// Status and start of the body, for a message.
-    fn describe(&self, answer: &Answer) -> String {
-        let body = answer::clip(&answer.body, self.headers.secret());
+    fn describe(&self, answer: &Reply) -> String {
+        let body = answer::clip(self.body(answer), self.headers.secret());
         match (body.is_empty(), answer.whole) {
             (_, false) => format!(
                 "status {} with more than {} bytes: {body}",
@@ -206,24 +217,9 @@ impl Connection {
         }
     }
 
-    fn rejected(&self, answer: &Answer) -> Failure {
+    fn rejected(&self, answer: &Reply) -> Failure {
         Failure::new(Reason::IgPushRejected, &self.shared.url).found(self.describe(answer))
     }
-}
-
-fn request(shared: &Shared, headers: &Headers, envelope: &Bytes) -> Request<Full<Bytes>> {
-    let mut request = Request::new(Full::new(envelope.clone()));
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() = shared.target.clone();
-    *request.headers_mut() = headers.map.clone();
-    request
-}
-
-/// The timer, set to `timeout` from now.
-fn restart(timer: &mut Option<Pin<Box<Sleep>>>, timeout: Duration) -> Pin<&mut Sleep> {
-    let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
-    timer.as_mut().reset(tokio::time::Instant::now() + timeout);
-    timer.as_mut()
 }
 
 /// From 0 to 1. Not secret, only unlike that of other connections: the keys of a fresh hasher.
