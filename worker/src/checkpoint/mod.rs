@@ -10,6 +10,8 @@ pub mod json;
 mod key;
 pub mod lines;
 pub mod lock;
+mod mirror;
+mod place;
 mod slots;
 pub mod survey;
 
@@ -132,6 +134,13 @@ pub trait Lease: Send {
     /// `CHECKPOINT_CONFLICT` if the lease was lost, or another producer moved the cursor. A
     /// failure with the exit code `Unavailable` may be tried again, with the same checkpoint or a
     /// later one; any other will not go away. None damages what was saved before. A save whose
-    /// future is dropped may or may not take place.
+    /// future is dropped may or may not take place. It may block its thread, which is one that
+    /// does nothing else.
     fn save<'a>(&'a mut self, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<()>>;
+
+    /// Brings what others read up to what was saved last, where that follows behind; for the end.
+    /// Fails and blocks as [`Lease::save`] does.
+    fn settle(&mut self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async { Ok(()) })
+    }
 }

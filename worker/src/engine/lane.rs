@@ -249,10 +249,10 @@ impl Lane {
         })
     }
 
-    /// A checkpoint is durable.
-    pub fn saved(&self, checkpoint: &Checkpoint) {
-        if let Some(progress) = &checkpoint.progress {
-            self.state.borrow_mut().saved = progress.rows;
+    /// A checkpoint of so many rows is durable.
+    pub fn saved(&self, rows: Option<u64>) {
+        if let Some(rows) = rows {
+            self.state.borrow_mut().saved = rows;
             self.room.notify_one();
         }
     }
