@@ -22,6 +22,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
+use crate::audit::Chain;
 use crate::failure::Result;
 use crate::plan::{CheckpointStorePlan, Lane};
 use crate::view::ViewFingerprint;
@@ -85,6 +86,26 @@ pub struct Progress {
     pub view: ViewFingerprint,
     /// The last row of the range was taken: nothing is left to send.
     pub complete: bool,
+}
+
+impl Progress {
+    /// No event was taken yet, of a view that looks so; counting begins after `counts_from`.
+    pub fn zero(counts_from: Option<Cursor>, view: ViewFingerprint) -> Self {
+        Progress {
+            counts_from,
+            rows: 0,
+            admitted: 0,
+            duplicate: 0,
+            quarantined: 0,
+            undecided: 0,
+            retried: 0,
+            disordered: 0,
+            digest: Chain::default().hex(),
+            recent_quarantines: Vec::new(),
+            view,
+            complete: false,
+        }
+    }
 }
 
 /// A cursor with our own figures.
