@@ -15,6 +15,7 @@ use super::document;
 use super::lines::Lines;
 use super::place::{Loaded, Place};
 use crate::failure::{Failure, Result};
+use crate::sched;
 use crate::time::EventTime;
 
 /// Every cursor that was mirrored, a line each.
@@ -98,8 +99,11 @@ impl Shared {
     /// A cursor is durable: the file is to say so.
     pub fn want(&self, saved: Saved) {
         let mut standing = self.lock();
-        if standing.possible != [Some(saved.cursor.clone())] {
-            standing.wanted = Some(saved);
+        if standing.possible == [Some(saved.cursor.clone())] {
+            return;
+        }
+        // Whoever has something to mirror already sleeps no longer for something newer.
+        if standing.wanted.replace(saved).is_none() {
             self.changed.notify_all();
         }
     }
@@ -245,7 +249,10 @@ impl Mirror {
         let shared = file.shared.clone();
         let thread = std::thread::Builder::new()
             .name("mirror".to_owned())
-            .spawn(move || run(file))?;
+            .spawn(move || {
+                sched::works_ahead();
+                run(file);
+            })?;
         Ok(Mirror {
             shared,
             thread: Some(thread),

@@ -77,6 +77,8 @@ struct State {
     saved: u64,
     /// `rows` at the newest snapshot.
     snapped: u64,
+    /// So many events after that one the next is wanted.
+    step: u64,
     /// Flushes that no snapshot covers yet.
     flushes: Vec<(FlushReason, Cursor)>,
     failure: Option<Failure>,
@@ -103,6 +105,7 @@ impl Lane {
                 .detail(format!("no timer: {error}"))
         })?;
         let rows = watermark.progress().rows;
+        let flush = rules.checkpoint.flush_every;
         let mut before = 0;
         let rows_before_part = view
             .parts
@@ -126,6 +129,7 @@ impl Lane {
                 issued: rows,
                 saved: rows,
                 snapped: rows,
+                step: flush.div_ceil(2),
                 flushes: Vec::new(),
                 failure: None,
                 closed: false,
@@ -150,6 +154,7 @@ impl Lane {
             watermark,
             flushes,
             snapped,
+            step,
             ..
         } = &mut *state;
         watermark.taken(
@@ -182,10 +187,10 @@ impl Lane {
                 }
             },
         );
-        // Half way to the bound, so that the save is done before the bound is reached and
-        // sending does not wait for it.
-        let wanted =
-            !flushes.is_empty() || watermark.progress().rows - *snapped >= flush.div_ceil(2);
+        // The end of a part is saved at once; a flush is covered by the save that is next anyway.
+        let part = flushes.last();
+        let wanted = part.is_some_and(|(reason, _)| *reason == FlushReason::FileComplete)
+            || watermark.progress().rows - *snapped >= *step;
         drop(state);
         if retries > 0 {
             self.gauge.retried.fetch_add(u64::from(retries), Relaxed);
@@ -249,12 +254,19 @@ impl Lane {
         })
     }
 
-    /// A checkpoint of so many rows is durable.
+    /// A checkpoint of so many rows is durable. The next is wanted far enough before the bound of
+    /// unsaved events that it is done before the bound is reached, going by how many were taken
+    /// during this one: sending does not wait then, and the disk is not asked more than need be.
     pub fn saved(&self, rows: Option<u64>) {
-        if let Some(rows) = rows {
-            self.state.borrow_mut().saved = rows;
-            self.room.notify_one();
-        }
+        let Some(rows) = rows else { return };
+        let flush = self.rules.checkpoint.flush_every;
+        let mut state = self.state.borrow_mut();
+        let during = state.watermark.progress().rows - rows;
+        let step = flush.saturating_sub(4 * during);
+        state.step = step.clamp(flush.div_ceil(2), (flush * 3).div_ceil(4));
+        state.saved = rows;
+        drop(state);
+        self.room.notify_one();
     }
 
     /// The figures at the end, as they were last snapped, and how late events were (µs).

@@ -23,6 +23,7 @@ use crate::checkpoint::{Checkpoint, CheckpointKey, Lease};
 use crate::clock::{ClockReader, OutputRate};
 use crate::failure::{Failure, Result};
 use crate::gate::{Connection, GateClient, PushEnd};
+use crate::sched;
 
 /// How often the gate is looked at, and after how long it is worth a word.
 const LOOK_AT_GATE: Duration = Duration::from_secs(1);
@@ -96,6 +97,7 @@ pub fn start(job: OutputJob) -> Result<std::thread::JoinHandle<()>> {
     let thread = std::thread::Builder::new()
         .name("output".to_owned())
         .spawn(move || {
+            sched::short_turns();
             // A runtime for tasks of one thread is made on it.
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()

@@ -19,6 +19,9 @@ use super::wire::{self, Deadline, Trouble, Wire};
 use crate::failure::Failure;
 use crate::stop::Stop;
 
+/// What is kept for requests between two pushes.
+const REQUEST_KEPT: usize = 64 << 10;
+
 /// One connection to the gate with at most one request on it. It is made when it is needed, and
 /// made again whenever the gate closes it.
 ///
@@ -27,8 +30,9 @@ pub struct Connection {
     shared: Arc<Shared>,
     headers: Arc<Headers>,
     wire: Option<Wire>,
-    /// The head of the request of the moment.
-    head: Vec<u8>,
+    /// The request of the moment. Head and envelope are copied together, which costs less than a
+    /// write of two pieces.
+    request: Vec<u8>,
     /// What came of the last answer.
     buffer: Buffer,
     deadline: Deadline,
@@ -47,7 +51,7 @@ impl Connection {
             headers: shared.headers(),
             shared,
             wire: None,
-            head: Vec::new(),
+            request: Vec::new(),
             buffer: Buffer::default(),
             deadline: Deadline::default(),
         }
@@ -70,12 +74,16 @@ impl Connection {
         let shared = self.shared.clone();
         let counters = &shared.counters;
         let begun = Instant::now();
+        let mut attempt_begun = begun;
         let mut attempt = 0;
         let mut read_again = false;
         loop {
             attempt += 1;
             Counters::add(&counters.attempts);
-            let (reason, met, retry_after) = match self.attempt(&envelope, stop).await {
+            let (reason, met, retry_after) = match self
+                .attempt(&envelope, attempt_begun, stop)
+                .await
+            {
                 Ok(answer) => match self.verdict(&answer) {
                     Verdict::Taken(decision) => {
                         counters.settled();
@@ -98,6 +106,7 @@ impl Connection {
                         if stop.is_set() {
                             return PushEnd::Interrupted;
                         }
+                        attempt_begun = Instant::now();
                         continue;
                     }
                     Verdict::Unauthorized => {
@@ -143,6 +152,7 @@ impl Connection {
                         () = stop.wait() => return PushEnd::Interrupted,
                         () = tokio::time::sleep(pause) => {}
                     }
+                    attempt_begun = Instant::now();
                 }
             }
         }
@@ -150,25 +160,25 @@ impl Connection {
 
     /// One attempt: on the connection that is kept, and if that turns out to have been closed, on
     /// a new one. The answer's body is in the buffer.
-    async fn attempt(&mut self, envelope: &[u8], stop: &Stop) -> Result<Reply, NoAnswer> {
+    async fn attempt(
+        &mut self,
+        envelope: &[u8],
+        begun: Instant,
+        stop: &Stop,
+    ) -> Result<Reply, NoAnswer> {
         if !self.shared.current(&self.headers) {
             self.headers = self.shared.headers();
         }
-        self.head.clear();
-        self.head.extend_from_slice(&self.headers.head);
-        let mut digits = itoa::Buffer::new();
-        let length = digits.format(envelope.len());
-        self.head.extend_from_slice(length.as_bytes());
-        self.head.extend_from_slice(b"\r\n\r\n");
-        self.deadline.set(self.shared.timeout);
+        write_request(&mut self.request, &self.headers.head, envelope);
+        self.deadline.set(begun, self.shared.timeout);
         if let Some(wire) = self.wire.take() {
-            match self.exchange(wire, envelope).await {
+            match self.exchange(wire).await {
                 Err(trouble) if trouble.stale => Counters::add(&self.shared.counters.stale),
                 other => return other.map_err(NoAnswer::Trouble),
             }
         }
         let deadline = &mut self.deadline;
-        deadline.set(self.shared.timeout);
+        deadline.set(Instant::now(), self.shared.timeout);
         let wire = tokio::select! {
             biased;
             made = wire::connect(&self.shared) => made.map_err(NoAnswer::Trouble)?,
@@ -177,13 +187,13 @@ impl Connection {
         };
         Counters::add(&self.shared.counters.connections);
         // What connecting took is part of the attempt's time.
-        let result = self.exchange(wire, envelope).await;
+        let result = self.exchange(wire).await;
         result.map_err(NoAnswer::Trouble)
     }
 
-    async fn exchange(&mut self, wire: Wire, envelope: &[u8]) -> Result<Reply, Trouble> {
+    async fn exchange(&mut self, wire: Wire) -> Result<Reply, Trouble> {
         let (buffer, deadline) = (&mut self.buffer, &mut self.deadline);
-        let exchange = wire.exchange(&self.head, envelope, buffer, deadline);
+        let exchange = wire.exchange(&self.request, buffer, deadline);
         let (result, kept) = exchange.await;
         self.wire = kept;
         result
@@ -220,6 +230,17 @@ impl Connection {
     fn rejected(&self, answer: &Reply) -> Failure {
         Failure::new(Reason::IgPushRejected, &self.shared.url).found(self.describe(answer))
     }
+}
+
+fn write_request(request: &mut Vec<u8>, head: &[u8], envelope: &[u8]) {
+    request.clear();
+    // What one large envelope took is given back.
+    request.shrink_to(REQUEST_KEPT);
+    request.extend_from_slice(head);
+    let mut digits = itoa::Buffer::new();
+    request.extend_from_slice(digits.format(envelope.len()).as_bytes());
+    request.extend_from_slice(b"\r\n\r\n");
+    request.extend_from_slice(envelope);
 }
 
 /// From 0 to 1. Not secret, only unlike that of other connections: the keys of a fresh hasher.

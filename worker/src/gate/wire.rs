@@ -1,11 +1,11 @@
 //! One HTTP/1.1 connection to the gate, and one exchange at a time on it.
 //!
 //! Whoever pushes drives the connection: request, answer and body move in one task. A request is
-//! one vectored write of a head that is made ahead and the envelope; an answer is read into a
-//! buffer that is kept, and taken apart where it lies.
+//! one write of a head that is made ahead and the envelope; an answer is read into a buffer that
+//! is kept, and taken apart where it lies.
 
 use std::future::{Future, poll_fn};
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -74,9 +74,9 @@ impl Trouble {
 }
 
 impl Deadline {
-    /// From now on, by so long.
-    pub fn set(&mut self, timeout: Duration) {
-        self.at = Some(Instant::now() + timeout);
+    /// So long after `now`.
+    pub fn set(&mut self, now: Instant, timeout: Duration) {
+        self.at = Some(now + timeout);
     }
 
     /// Whether it has passed; wakes the task when it does.
@@ -151,8 +151,7 @@ impl Wire {
     /// in `buffer`. The wire comes back if it can be used again, otherwise it is closed.
     pub async fn exchange(
         mut self,
-        head: &[u8],
-        body: &[u8],
+        request: &[u8],
         buffer: &mut Buffer,
         deadline: &mut Deadline,
     ) -> (Result<Reply, Trouble>, Option<Wire>) {
@@ -160,7 +159,7 @@ impl Wire {
         let mut exchange = Exchange {
             stream: &mut self.stream,
             begun: false,
-            parts: [head, body],
+            request,
             sent: 0,
             flushed: false,
             broken: None,
@@ -200,8 +199,8 @@ struct Exchange<'a> {
     stream: &'a mut Stream,
     /// The connection was silent before the request.
     begun: bool,
-    parts: [&'a [u8]; 2],
-    /// Bytes of the parts that are written.
+    request: &'a [u8],
+    /// Bytes of it that are written.
     sent: usize,
     flushed: bool,
     /// Why nothing more can be written: what came before that may still be read.
@@ -267,13 +266,8 @@ impl Exchange<'_> {
     }
 
     fn write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let [head, body] = self.parts;
-        while self.sent < head.len() + body.len() {
-            let slices = match self.sent.checked_sub(head.len()) {
-                None => [IoSlice::new(&head[self.sent..]), IoSlice::new(body)],
-                Some(sent) => [IoSlice::new(&body[sent..]), IoSlice::new(&[])],
-            };
-            match ready!(self.stream.poll_write(cx, &slices))? {
+        while self.sent < self.request.len() {
+            match ready!(self.stream.poll_write(cx, &self.request[self.sent..]))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 count => self.sent += count,
             }
@@ -306,14 +300,10 @@ impl Stream {
         Poll::Ready(Ok(count))
     }
 
-    fn poll_write(
-        &mut self,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self {
-            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-            Stream::Secure(stream) => Pin::new(stream.as_mut()).poll_write_vectored(cx, slices),
+            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Stream::Secure(stream) => Pin::new(stream.as_mut()).poll_write(cx, bytes),
         }
     }
 
