@@ -104,20 +104,18 @@ impl SaverJob {
     ) {
         while let Some(snapshot) = snapshots.recv().await {
             let result = self.save(&snapshot).await;
-            let ended = snapshot.last || result.is_err();
-            let durable = result.is_ok();
-            // The last word of the session comes before the end is known.
-            if durable && snapshot.last {
-                self.record(&snapshot);
-            }
-            // Whoever is gone does not wait for it.
-            let _ = saved.send(result);
-            if durable && !snapshot.last {
-                self.record(&snapshot);
-            }
-            if ended {
+            if result.is_err() || snapshot.last {
+                if result.is_ok() {
+                    self.record(&snapshot);
+                }
+                // Whoever hears of the end finds the checkpoint free.
+                drop(self);
+                // Whoever is gone does not wait for it.
+                let _ = saved.send(result);
                 return;
             }
+            let _ = saved.send(result);
+            self.record(&snapshot);
         }
     }
 
