@@ -33,8 +33,8 @@ pub struct Pod {
     pub uid: String,
     /// The Job that it belongs to.
     pub job: Option<String>,
-    /// The uid of a holder whose end the operator vouches for.
-    pub gone: Option<String>,
+    /// The uids of holders whose end the operator vouches for.
+    pub gone: Vec<String>,
 }
 
 impl Pod {
@@ -47,7 +47,7 @@ impl Pod {
         let of_our_job = self.job.as_ref().is_some_and(|job| {
             holder.strip_prefix(job.as_str()).is_some_and(|rest| rest.starts_with('-'))
         });
-        uid == self.uid || of_our_job || self.gone.as_deref() == Some(uid)
+        uid == self.uid || of_our_job || self.gone.iter().any(|gone| gone == uid)
     }
 }
 
@@ -351,7 +351,7 @@ mod tests {
             name: "feb-out-3k-77-0-aaaaa".into(),
             uid: "u1".into(),
             job: Some("feb-out-3k-77".into()),
-            gone: Some("u9".into()),
+            gone: vec!["u8".into(), "u9".into()],
         };
         assert!(pod.may_follow(None, None));
         assert!(pod.may_follow(Some("feb-out-3k-77-0-bbbbb"), Some("u2")));

@@ -6,13 +6,15 @@ use super::gatemap::GateMap;
 use super::gates::Gates;
 use super::identity::{fallback_pack_key, sha256_hex};
 use super::template::world_key;
+use super::selection::Selection;
 use super::{
-    Pack, SelectedOutput, VerifiedWorld, WorldStore, pack, producer, receipt, root, scenario,
-    selection,
+    Pack, Receipt, SelectedOutput, VerifiedWorld, WorldKey, WorldStore, pack, producer, receipt,
+    root, scenario, selection,
 };
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::plan::WorldPlan;
 use crate::view::ViewPlan;
+use worldstream_crds::Reason;
 
 /// Verifies the world that a plan names; reads no row and sends nothing.
 ///
