@@ -11,18 +11,19 @@ pub mod audit;
 pub mod checkpoint;
 pub mod cli;
 pub mod clock;
+pub mod cluster;
 pub mod devgate;
 pub mod engine;
 pub mod envelope;
-pub mod failure;
 pub mod gate;
 pub mod plan;
 pub mod report;
 pub mod sample;
 pub mod sched;
 pub mod stop;
-pub mod time;
 pub mod view;
 pub mod world;
+
+pub use worldstream_crds::{failure, time};
 
 pub use failure::Failure;

@@ -19,7 +19,8 @@ use worldstream_crds::Reason;
 use super::disk;
 use super::document;
 use super::lock::Lock;
-use super::mirror::{CursorFile, Mirror, Saved, Shared, describe};
+use super::mirror::{CursorFile, Mirror, Saved, Shared};
+use super::order::forward;
 use super::place::{Output, Place};
 use super::slots::{self, Entry, Slot};
 use super::{Capabilities, Checkpoint, CheckpointKey, CheckpointStore, Lease};
@@ -163,7 +164,14 @@ impl Held {
         if let Some(failure) = self.shared.failure() {
             return Err(failure);
         }
-        self.forward(next)?;
+        forward(
+            &self.place.cursor_path().display().to_string(),
+            &self.current,
+            next,
+        )?;
+        if let Some(cursor) = &next.cursor {
+            document::fits(cursor)?;
+        }
         self.write(next, hook)
     }
 
@@ -211,31 +219,6 @@ impl Held {
             self.shared.want(Saved { cursor, at });
         }
         hook(Step::Synced).map_err(cannot)
-    }
-
-    /// A cursor never moves backwards, and fits where the reference keeps it.
-    fn forward(&self, next: &Checkpoint) -> Result<()> {
-        let back = match (&next.cursor, &self.current.cursor) {
-            (Some(next), Some(current)) => document::is_before(next, current),
-            (None, Some(_)) => true,
-            (_, None) => false,
-        };
-        if let Some(cursor) = &next.cursor {
-            document::fits(cursor)?;
-        }
-        if !back {
-            return Ok(());
-        }
-        Err(Failure::new(
-            Reason::StreamFailed,
-            self.place.cursor_path().display().to_string(),
-        )
-        .found(describe(next.cursor.as_ref()))
-        .expected(format!(
-            "{} or later",
-            describe(self.current.cursor.as_ref())
-        ))
-        .detail("a cursor never moves backwards"))
     }
 }
 

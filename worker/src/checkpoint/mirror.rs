@@ -13,6 +13,7 @@ use super::Cursor;
 use super::disk::{self, Stamp};
 use super::document;
 use super::lines::Lines;
+use super::order::describe;
 use super::place::{Loaded, Place};
 use crate::failure::{Failure, Result};
 use crate::sched;
@@ -226,14 +227,6 @@ impl CursorFile {
         self.shared.lock().possible = vec![there];
         self.stamp = stamp;
         Ok(())
-    }
-}
-
-/// A cursor for people.
-pub(super) fn describe(cursor: Option<&Cursor>) -> String {
-    match cursor {
-        Some(cursor) => format!("row {} of {}", cursor.last_row_index, cursor.last_file),
-        None => "no cursor".to_owned(),
     }
 }
 

@@ -8,22 +8,26 @@ pub mod document;
 pub mod file;
 pub mod json;
 mod key;
+pub mod kubernetes;
 pub mod lines;
 pub mod lock;
 mod mirror;
+pub mod order;
 mod place;
 mod slots;
 pub mod survey;
 
 pub use file::FileStore;
+pub use kubernetes::KubernetesStore;
 
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
+use worldstream_crds::Reason;
 
 use crate::audit::Chain;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::plan::{CheckpointStorePlan, Lane};
 use crate::view::ViewFingerprint;
 
@@ -126,9 +130,17 @@ pub struct Capabilities {
 }
 
 /// The store that a plan names. Opens nothing yet.
-pub fn open(plan: &CheckpointStorePlan) -> Arc<dyn CheckpointStore> {
+///
+/// # Errors
+/// `STREAM_FAILED` for the store of a cluster, which a worker in the cluster opens by itself.
+pub fn open(plan: &CheckpointStorePlan) -> Result<Arc<dyn CheckpointStore>> {
     match plan {
-        CheckpointStorePlan::File { root } => Arc::new(FileStore::new(root)),
+        CheckpointStorePlan::File { root } => Ok(Arc::new(FileStore::new(root))),
+        CheckpointStorePlan::Kubernetes {} => {
+            Err(Failure::new(Reason::StreamFailed, "the checkpoint store")
+                .found("kubernetes")
+                .expected("a store that is there without a cluster, such as file"))
+        }
     }
 }
 
@@ -150,6 +162,12 @@ pub trait CheckpointStore: Send + Sync {
 pub trait Lease: Send {
     /// What was there when it was taken.
     fn loaded(&self) -> &Checkpoint;
+
+    /// Waits until the store takes another save, where it takes one at most so often. May be
+    /// dropped at any time.
+    fn ready(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 
     /// Saves durably: when it returns, a crash of process or machine finds this checkpoint.
     /// `CHECKPOINT_CONFLICT` if the lease was lost, or another producer moved the cursor. A

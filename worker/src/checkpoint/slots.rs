@@ -75,7 +75,7 @@ pub enum Found {
     Nothing,
     /// Something that is no entry: it is being written, or a crash tore it.
     Torn,
-    Entry(Entry),
+    Entry(Box<Entry>),
 }
 
 /// Opens a slot for writing, making it if need be.
@@ -121,7 +121,7 @@ pub fn read(folder: &Path, slot: Slot) -> Result<Found> {
     match disk::read(&path)? {
         Some((bytes, _)) if !bytes.is_empty() => {
             let entry = decode(&path.display().to_string(), &bytes)?;
-            Ok(entry.map_or(Found::Torn, Found::Entry))
+            Ok(entry.map_or(Found::Torn, |entry| Found::Entry(Box::new(entry))))
         }
         _ => Ok(Found::Nothing),
     }
@@ -186,7 +186,10 @@ mod tests {
         long.progress.as_mut().unwrap().recent_quarantines = (0..5_000).collect();
         for entry in [long, entry()] {
             write(&file, &entry).unwrap();
-            assert_eq!(read(dir.path(), Slot::A).unwrap(), Found::Entry(entry));
+            assert_eq!(
+                read(dir.path(), Slot::A).unwrap(),
+                Found::Entry(Box::new(entry))
+            );
             assert_eq!(file.metadata().unwrap().len() % BLOCK as u64, 0);
         }
         assert_eq!(file.metadata().unwrap().len(), BLOCK as u64);

@@ -19,10 +19,10 @@ use super::quarantine;
 use super::watermark::{Step, Watermark};
 use crate::audit::session::FlushReason;
 use crate::checkpoint::{Checkpoint, CheckpointKey, Cursor};
-use crate::clock::{ClockReader, DueTimer, Mono, OutputRate, Revision};
+use crate::clock::{ClockReader, DueTimer, Mono, Monotonic, OutputRate, Revision};
 use crate::failure::{Failure, Result};
 use crate::gate::Decision;
-use crate::plan::{CheckpointPlan, PacePlan, QuarantinePlan};
+use crate::plan::{CheckpointPlan, CheckpointStorePlan, PacePlan, QuarantinePlan};
 use crate::view::ViewPlan;
 
 /// A checkpoint to be saved, and what the session is told when it is.
@@ -49,6 +49,14 @@ pub struct LaneRules {
     pub max_events: Option<u64>,
     /// Requests in flight, at least 1.
     pub in_flight: usize,
+}
+
+impl LaneRules {
+    /// Whether events that were taken and not saved are bounded by their number. Where the store
+    /// takes a save at most so often they are by their age: a number would be a limit of the rate.
+    fn bounds_number(&self) -> bool {
+        !matches!(self.checkpoint.store, CheckpointStorePlan::Kubernetes {})
+    }
 }
 
 /// The parts of a lane that its tasks share.
@@ -79,6 +87,9 @@ struct State {
     snapped: u64,
     /// So many events after that one the next is wanted.
     step: u64,
+    /// Since when events are taken that no saved checkpoint covers, and no snapshot.
+    unsaved_since: Option<Mono>,
+    unsnapped_since: Option<Mono>,
     /// Flushes that no snapshot covers yet.
     flushes: Vec<(FlushReason, Cursor)>,
     failure: Option<Failure>,
@@ -130,6 +141,8 @@ impl Lane {
                 saved: rows,
                 snapped: rows,
                 step: flush.div_ceil(2),
+                unsaved_since: None,
+                unsnapped_since: None,
                 flushes: Vec::new(),
                 failure: None,
                 closed: false,
@@ -155,6 +168,8 @@ impl Lane {
             flushes,
             snapped,
             step,
+            unsaved_since,
+            unsnapped_since,
             ..
         } = &mut *state;
         watermark.taken(
@@ -191,6 +206,10 @@ impl Lane {
         let part = flushes.last();
         let wanted = part.is_some_and(|(reason, _)| *reason == FlushReason::FileComplete)
             || watermark.progress().rows - *snapped >= *step;
+        if watermark.progress().rows > *snapped && unsnapped_since.is_none() {
+            *unsnapped_since = Some(Mono::now());
+            *unsaved_since = unsaved_since.or(*unsnapped_since);
+        }
         drop(state);
         if retries > 0 {
             self.gauge.retried.fetch_add(u64::from(retries), Relaxed);
@@ -247,6 +266,7 @@ impl Lane {
             return None;
         }
         state.snapped = rows;
+        state.unsnapped_since = None;
         Some(Snapshot {
             checkpoint: self.checkpoint(&state.watermark),
             flushes: std::mem::take(&mut state.flushes),
@@ -265,6 +285,7 @@ impl Lane {
         let step = flush.saturating_sub(4 * during);
         state.step = step.clamp(flush.div_ceil(2), (flush * 3).div_ceil(4));
         state.saved = rows;
+        state.unsaved_since = state.unsnapped_since;
         drop(state);
         self.room.notify_one();
     }
@@ -356,6 +377,16 @@ impl Lane {
     fn has_room(&self) -> bool {
         let state = self.state.borrow();
         let bound = self.rules.checkpoint.flush_every + self.rules.in_flight as u64;
-        state.watermark.open() < self.rules.in_flight && state.issued - state.saved < bound
+        let covered = match state.unsaved_since {
+            _ if self.rules.bounds_number() => state.issued - state.saved < bound,
+            Some(since) => Mono::now().since(since) < self.rules.checkpoint.max_unsaved,
+            None => true,
+        };
+        state.watermark.open() < self.rules.in_flight && covered
+    }
+
+    /// Whether nothing is in flight any more and nothing will be.
+    pub fn is_closed(&self) -> bool {
+        self.state.borrow().closed
     }
 }

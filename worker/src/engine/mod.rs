@@ -19,5 +19,6 @@ mod saver;
 mod start;
 mod watermark;
 
-pub use board::{Board, LaneGauge};
+pub use board::{Board, LaneGauge, Lateness};
+pub use conductor::{Conducts, Elsewhere, Phase};
 pub use replay::{Remote, Replay};

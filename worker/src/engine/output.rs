@@ -294,7 +294,10 @@ async fn run_lane(job: LaneJob, context: LaneContext) {
 /// One connection: takes the next event when it is due, and pushes it until IG has it.
 async fn pump(lane: Rc<Lane>, mut connection: Connection) {
     while let Some(ticket) = lane.next().await {
-        match connection.push(ticket.envelope, &lane.gauge.stop).await {
+        lane.gauge.in_flight.fetch_add(1, Ordering::Relaxed);
+        let end = connection.push(ticket.envelope, &lane.gauge.stop).await;
+        lane.gauge.in_flight.fetch_sub(1, Ordering::Relaxed);
+        match end {
             PushEnd::Taken { decision, retries } => lane.taken(ticket.sequence, decision, retries),
             PushEnd::Failed(failure) => return lane.fail(failure),
             PushEnd::Interrupted => return,

@@ -8,14 +8,14 @@ use tracing::warn;
 use worldstream_crds::Reason;
 
 use super::board::{Board, LaneGauge};
-use super::conductor::Conductor;
+use super::conductor::{Conductor, Conducts};
 use super::ending::{Finish, finish};
 use super::lane::LaneRules;
 use super::output::{self, LaneJob, OutputJob};
 use super::start::take;
 use crate::audit::session::StreamedWorld;
 use crate::audit::{Event, SessionLog};
-use crate::checkpoint;
+use crate::checkpoint::{self, Checkpoint, CheckpointStore};
 use crate::clock::{Change, ClockReader, Settings, clock_channel};
 use crate::failure::{Failure, Result};
 use crate::gate::GateClient;
@@ -68,8 +68,18 @@ impl Replay {
     /// Verifies the world and takes all checkpoints: whatever can fail before the first event
     /// fails here.
     pub async fn prepare(plan: StreamPlan) -> Result<Replay> {
-        let started_at = EventTime::wall_now();
         let world = crate::world::verify(&plan.world).await?;
+        let store = checkpoint::open(&plan.checkpoint.store)?;
+        Self::of(plan, world, store.as_ref()).await
+    }
+
+    /// A replay of a world that was verified, with the checkpoints of a store: takes them all.
+    pub async fn of(
+        plan: StreamPlan,
+        world: VerifiedWorld,
+        store: &dyn CheckpointStore,
+    ) -> Result<Replay> {
+        let started_at = EventTime::wall_now();
         for warning in &world.warnings {
             warn!("{warning}");
         }
@@ -80,7 +90,6 @@ impl Replay {
             .iter()
             .map(|_| GateClient::new(&plan.gate))
             .collect::<Result<_>>()?;
-        let store = checkpoint::open(&plan.checkpoint.store);
         let session = Arc::new(SessionLog::open(
             &plan.run_dir,
             &plan.identity.platform_run_id,
@@ -105,7 +114,7 @@ impl Replay {
                     &world,
                     output,
                     &fingerprint,
-                    store.as_ref(),
+                    store,
                     key,
                     gauges.len(),
                     gauge.clone(),
@@ -164,9 +173,38 @@ impl Replay {
         self.remote.clone()
     }
 
+    /// The client of each output's gate, for its counts.
+    pub fn clients(&self) -> impl Iterator<Item = (&str, GateClient)> {
+        self.outputs
+            .iter()
+            .map(|(output_id, _, client)| (output_id.as_str(), client.clone()))
+    }
+
+    /// The checkpoint that each lane goes on from, in the order of the board.
+    pub fn checkpoints(&self) -> impl Iterator<Item = &Checkpoint> {
+        let lanes = self.outputs.iter().flat_map(|(_, lanes, _)| lanes);
+        lanes.map(|lane| lane.lease.loaded())
+    }
+
     /// Streams to the end, to the first failure that ends it, or until it is asked to stop.
     /// Receipts are written in any case.
-    pub async fn run(self) -> ReplayEnd {
+    pub async fn run(mut self) -> ReplayEnd {
+        let pace = &self.plan.pace;
+        let settings = Settings {
+            speedup: pace.speedup,
+            paused: false,
+            overload: pace.overload,
+            max_lag: pace.max_lag,
+            // Everybody reads the same memory: nobody has to be told ahead of time.
+            lead: std::time::Duration::ZERO,
+        };
+        let (_, none) = mpsc::unbounded_channel();
+        let changes = std::mem::replace(&mut self.changes, none);
+        self.run_by(Conducts::Here { settings, changes }).await
+    }
+
+    /// [`Replay::run`] by a clock that may be decided about elsewhere.
+    pub async fn run_by(self, conducts: Conducts) -> ReplayEnd {
         let Replay {
             plan,
             world,
@@ -175,7 +213,7 @@ impl Replay {
             outputs,
             session,
             remote,
-            changes,
+            changes: _,
             clock,
             reader,
             before,
@@ -219,22 +257,13 @@ impl Replay {
         let streamed = streamed_world(&world);
         let conductor = Conductor {
             board: board.clone(),
-            settings: Settings {
-                speedup: plan.pace.speedup,
-                paused: false,
-                overload: plan.pace.overload,
-                max_lag: plan.pace.max_lag,
-                // Everybody reads the same memory: nobody has to be told ahead of time.
-                lead: std::time::Duration::ZERO,
-            },
             on_output_failure: plan.pace.on_output_failure,
             clock,
             news,
-            changes,
             stop: remote.stop.clone(),
         };
         let start = Event::stream_start(&streamed, &world.pack_key, &plan.world.producer_id);
-        let ended = conductor.conduct(|| session.append(&start)).await;
+        let ended = conductor.conduct(conducts, || session.append(&start)).await;
         for thread in threads {
             if thread.join().is_err() {
                 failure.get_or_insert(

@@ -39,7 +39,15 @@ pub struct SaverJob {
 /// The thread's other end: one snapshot is handed over at a time.
 pub struct Saver {
     snapshots: mpsc::UnboundedSender<Snapshot>,
-    saved: mpsc::UnboundedReceiver<Result<()>>,
+    words: mpsc::UnboundedReceiver<Word>,
+}
+
+/// What the thread says.
+enum Word {
+    /// How a snapshot's save ended.
+    Saved(Result<()>),
+    /// The store takes another save.
+    Ready,
 }
 
 /// Starts the thread. It ends after the last snapshot, after a save that failed for good, or when
@@ -55,12 +63,12 @@ pub fn start(job: SaverJob) -> Result<Saver> {
         .build()
         .map_err(failed)?;
     let (snapshots, incoming) = mpsc::unbounded_channel();
-    let (outgoing, saved) = mpsc::unbounded_channel();
+    let (outgoing, words) = mpsc::unbounded_channel();
     std::thread::Builder::new()
         .name("saver".to_owned())
         .spawn(move || runtime.block_on(job.run(incoming, outgoing)))
         .map_err(failed)?;
-    Ok(Saver { snapshots, saved })
+    Ok(Saver { snapshots, words })
 }
 
 /// Hands a lane's snapshots over until it is closed and everything is saved, or a save has failed
@@ -68,10 +76,21 @@ pub fn start(job: SaverJob) -> Result<Saver> {
 pub async fn follow(lane: &Lane, mut saver: Saver, flush_interval: Duration) {
     let mut interval = tokio::time::interval(flush_interval);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut ready = false;
     loop {
         tokio::select! {
             () = lane.save.notified() => {}
             _ = interval.tick() => {}
+        }
+        // A store may want no more than so many saves; the last one waits for nothing.
+        while !ready && !lane.is_closed() {
+            tokio::select! {
+                word = saver.words.recv() => match word {
+                    Some(Word::Ready) => ready = true,
+                    Some(Word::Saved(_)) | None => return lane.fail(broke(lane)),
+                },
+                () = lane.save.notified() => {}
+            }
         }
         let Some(snapshot) = lane.snap() else {
             continue;
@@ -80,14 +99,14 @@ pub async fn follow(lane: &Lane, mut saver: Saver, flush_interval: Duration) {
         let last = snapshot.last;
         // A thread that is gone does not answer.
         let _ = saver.snapshots.send(snapshot);
-        match saver.saved.recv().await {
-            Some(Ok(())) => lane.saved(rows),
-            Some(Err(failure)) => return lane.fail(failure),
-            None => {
-                return lane.fail(
-                    Failure::new(Reason::StreamFailed, lane.key.output_id.clone())
-                        .detail("the thread that saves its cursor broke"),
-                );
+        ready = false;
+        loop {
+            match saver.words.recv().await {
+                // Said before it had this snapshot.
+                Some(Word::Ready) => {}
+                Some(Word::Saved(Ok(()))) => break lane.saved(rows),
+                Some(Word::Saved(Err(failure))) => return lane.fail(failure),
+                None => return lane.fail(broke(lane)),
             }
         }
         if last {
@@ -96,13 +115,32 @@ pub async fn follow(lane: &Lane, mut saver: Saver, flush_interval: Duration) {
     }
 }
 
+fn broke(lane: &Lane) -> Failure {
+    Failure::new(Reason::StreamFailed, lane.key.output_id.clone())
+        .detail("the thread that saves its cursor broke")
+}
+
 impl SaverJob {
     async fn run(
         mut self,
         mut snapshots: mpsc::UnboundedReceiver<Snapshot>,
-        saved: mpsc::UnboundedSender<Result<()>>,
+        words: mpsc::UnboundedSender<Word>,
     ) {
-        while let Some(snapshot) = snapshots.recv().await {
+        let mut ready = false;
+        loop {
+            let snapshot = tokio::select! {
+                biased;
+                snapshot = snapshots.recv() => match snapshot {
+                    Some(snapshot) => snapshot,
+                    None => return,
+                },
+                () = self.lease.ready(), if !ready => {
+                    ready = true;
+                    let _ = words.send(Word::Ready);
+                    continue;
+                }
+            };
+            ready = false;
             let result = self.save(&snapshot).await;
             if result.is_err() || snapshot.last {
                 if result.is_ok() {
@@ -111,10 +149,10 @@ impl SaverJob {
                 // Whoever hears of the end finds the checkpoint free.
                 drop(self);
                 // Whoever is gone does not wait for it.
-                let _ = saved.send(result);
+                let _ = words.send(Word::Saved(result));
                 return;
             }
-            let _ = saved.send(result);
+            let _ = words.send(Word::Saved(result));
             self.record(&snapshot);
         }
     }

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::json;
 
+use super::super::Cursor;
 use super::*;
 use crate::checkpoint::Cursor;
 use crate::checkpoint::conformance::{self, Reference, Subject, checkpoint, cursor, key};

@@ -1,0 +1,264 @@
+//! What single values may be. Each check takes a value as it was given and returns it as the plan
+//! has it, or one sentence with what was found and what is expected.
+
+use std::time::Duration;
+
+use crate::{DurationText, RateStepSpec};
+
+use super::RateStep;
+use crate::time::EventTime;
+
+/// What a check gives: the value, or what is wrong with it.
+pub type Checked<T> = Result<T, String>;
+
+/// The path that events are pushed to (contracts section 5).
+pub const PUSH_PATH: &str = "/v1/ingest/push";
+
+/// IG's URL, made to end in [`PUSH_PATH`]. A path before it is kept; a query, a fragment and
+/// credentials are refused, and credentials are not repeated in the message.
+pub fn push_url(text: &str) -> Checked<String> {
+    let expected =
+        "expected http:// or https://, a host and no query, such as https://ig.example.net";
+    if text.contains('@') {
+        return Err(format!(
+            "found a user or a password in the URL, {expected}; credentials belong in spec.gate.auth"
+        ));
+    }
+    let wrong = || format!("found {text:?}, {expected}");
+    let (scheme, rest) = text.split_once("://").ok_or_else(wrong)?;
+    let scheme = scheme.to_ascii_lowercase();
+    if (scheme != "http" && scheme != "https") || !rest.is_ascii() || rest.contains(['?', '#']) {
+        return Err(wrong());
+    }
+    let (host, path) = match rest.find('/') {
+        Some(slash) => rest.split_at(slash),
+        None => (rest, ""),
+    };
+    let authority: http::uri::Authority = host.parse().map_err(|_| wrong())?;
+    let port = host.strip_prefix(authority.host()).unwrap_or_default();
+    if authority.host().is_empty() || (!port.is_empty() && authority.port_u16().unwrap_or(0) == 0) {
+        return Err(wrong());
+    }
+    let path = path.trim_end_matches('/');
+    let path = path.strip_suffix(PUSH_PATH).unwrap_or(path);
+    let url = format!("{scheme}://{authority}{path}{PUSH_PATH}");
+    url.parse::<http::Uri>().map_err(|_| wrong())?;
+    Ok(url)
+}
+
+/// `platform_YYYYMMDDTHHMMSSZ`.
+pub fn platform_run_id(text: String) -> Checked<String> {
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let good = text
+        .strip_prefix("platform_")
+        .and_then(|rest| rest.strip_suffix('Z'))
+        .and_then(|rest| rest.split_once('T'))
+        .is_some_and(|(day, time)| {
+            day.len() == 8 && time.len() == 6 && digits(day) && digits(time)
+        });
+    match good {
+        true => Ok(text),
+        false => Err(format!(
+            "found {text:?}, expected the form platform_YYYYMMDDTHHMMSSZ, such as platform_20260101T000000Z"
+        )),
+    }
+}
+
+/// 32 lower-case hex digits.
+pub fn scenario_run_id(text: String) -> Checked<String> {
+    let good = text.len() == 32
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    match good {
+        true => Ok(text),
+        false => Err(format!("found {text:?}, expected 32 lower-case hex digits")),
+    }
+}
+
+/// A scenario's id, which is part of paths below the run root.
+pub fn scenario(text: String) -> Checked<String> {
+    let bad = text.is_empty()
+        || text.chars().count() > 256
+        || text.contains(['/', '\\'])
+        || text.chars().any(char::is_control);
+    match bad {
+        false => Ok(text),
+        true => Err(format!(
+            "found {text:?}, expected 1 to 256 characters without slashes, such as baseline_v1"
+        )),
+    }
+}
+
+/// An attempt's id. Keys are made of it with bars in between.
+pub fn attempt(text: String) -> Checked<String> {
+    let bad =
+        text.chars().count() > 128 || text.contains('|') || text.chars().any(char::is_control);
+    match bad {
+        false => Ok(text),
+        true => Err(format!(
+            "found {text:?}, expected at most 128 characters without a bar (|)"
+        )),
+    }
+}
+
+/// An output's id.
+pub fn output_id(text: &str) -> Checked<String> {
+    let good = !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'));
+    match good {
+        true => Ok(text.to_owned()),
+        false => Err(format!(
+            "found {text:?}, expected an output id of letters, digits, underscores, hyphens and dots"
+        )),
+    }
+}
+
+/// Any finite number; 0 and less is no waiting, and 0 in the plan (contracts section 6).
+pub fn speedup(value: f64) -> Checked<f64> {
+    match value.is_finite() {
+        true => Ok(value.max(0.0)),
+        false => Err(format!(
+            "found {value}, expected a finite number; 0 is no waiting"
+        )),
+    }
+}
+
+/// 1 to 256.
+pub fn in_flight(value: u32) -> Checked<u16> {
+    u16::try_from(value)
+        .ok()
+        .filter(|value| (1..=256).contains(value))
+        .ok_or_else(|| format!("found {value}, expected 1 to 256"))
+}
+
+/// 1 or more.
+pub fn cap(value: u64) -> Checked<u64> {
+    match value {
+        0 => Err("found 0, expected 1 or more; leave it out for no cap".into()),
+        value => Ok(value),
+    }
+}
+
+/// Longer than nothing.
+pub fn some_time(value: DurationText) -> Checked<Duration> {
+    match value.0.is_zero() {
+        true => Err(format!("found {value}, expected more than 0")),
+        false => Ok(value.0),
+    }
+}
+
+/// A text that is not empty.
+pub fn some_text(value: String) -> Checked<String> {
+    match value.trim().is_empty() {
+        true => Err("is empty".into()),
+        false => Ok(value),
+    }
+}
+
+/// A moment of event time.
+pub fn event_time(text: String) -> Checked<EventTime> {
+    EventTime::parse_rfc3339(&text)
+}
+
+/// The steps of a rate plan, in the order of their start (contracts section 6). The error comes
+/// with the field's path below the list, such as `[1].target_eps`.
+pub fn rate_plan(steps: &[RateStepSpec]) -> Result<Vec<RateStep>, (String, String)> {
+    let mut before: Option<f64> = None;
+    for (index, step) in steps.iter().enumerate() {
+        let wrong = |field: &str, value: f64, expected: &str| {
+            Err((
+                format!("[{index}].{field}"),
+                format!("found {value}, expected {expected}"),
+            ))
+        };
+        let start = step.start_offset_seconds;
+        if !start.is_finite() || start < 0.0 {
+            return wrong("start_offset_seconds", start, "0 or more");
+        }
+        if let Some(before) = before.filter(|before| start <= *before) {
+            return wrong(
+                "start_offset_seconds",
+                start,
+                &format!("more than {before}, the start of the step before"),
+            );
+        }
+        if !step.target_eps.is_finite() || step.target_eps <= 0.0 {
+            return wrong("target_eps", step.target_eps, "more than 0");
+        }
+        if !step.burst_seconds.is_finite() || step.burst_seconds < 0.0 {
+            return wrong("burst_seconds", step.burst_seconds, "0 or more");
+        }
+        if let Some(tokens) = step.initial_tokens
+            && (!tokens.is_finite() || tokens < 0.0)
+        {
+            return wrong("initial_tokens", tokens, "0 or more");
+        }
+        before = Some(start);
+    }
+    Ok(steps
+        .iter()
+        .map(|step| RateStep {
+            start_offset_seconds: step.start_offset_seconds,
+            target_eps: step.target_eps,
+            burst_seconds: step.burst_seconds,
+            initial_tokens: step.initial_tokens,
+        })
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_end_in_the_push_path_once() {
+        for (given, url) in [
+            ("http://ig", "http://ig/v1/ingest/push"),
+            ("http://ig/", "http://ig/v1/ingest/push"),
+            ("http://ig/v1/ingest/push", "http://ig/v1/ingest/push"),
+            ("http://ig/v1/ingest/push/", "http://ig/v1/ingest/push"),
+            ("HTTPS://ig:8443/a/b", "https://ig:8443/a/b/v1/ingest/push"),
+            ("http://ig/a/v1/ingest/push", "http://ig/a/v1/ingest/push"),
+            ("http://127.0.0.1:80", "http://127.0.0.1:80/v1/ingest/push"),
+            ("http://[::1]:8081", "http://[::1]:8081/v1/ingest/push"),
+            ("http://ig/v1/ingest", "http://ig/v1/ingest/v1/ingest/push"),
+        ] {
+            assert_eq!(push_url(given).as_deref(), Ok(url), "{given}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_url_of_a_gate_is_refused() {
+        for given in [
+            "",
+            "ig",
+            "ig:8080",
+            "http://",
+            "http:///v1",
+            "ftp://ig",
+            "http://ig?x=1",
+            "http://ig/#a",
+            "http://ig:",
+            "http://ig:0",
+            "http://ig:99999",
+            "http://i g",
+            "http://ig/ü",
+            "http://:80",
+            " http://ig",
+        ] {
+            let error = push_url(given).unwrap_err();
+            assert!(
+                error.contains("such as https://ig.example.net"),
+                "{given}: {error}"
+            );
+        }
+        let error = push_url("http://me:hunter2@ig").unwrap_err();
+        assert!(
+            error.contains("spec.gate.auth") && !error.contains("hunter2"),
+            "{error}"
+        );
+    }
+}

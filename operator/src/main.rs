@@ -1,0 +1,3 @@
+//! `worldstream-operator`: turns WorldStream resources into paced worker Jobs.
+
+fn main() {}
