@@ -11,7 +11,6 @@ use serde_json::json;
 
 use super::super::Cursor;
 use super::*;
-use crate::checkpoint::Cursor;
 use crate::checkpoint::conformance::{self, Reference, Subject, checkpoint, cursor, key};
 use crate::checkpoint::mirror;
 
