@@ -128,6 +128,9 @@ impl Inputs<'_> {
             let path = "spec.checkpoints.postgres";
             return Err(profile.yaml.wrong(path, message).into());
         }
+        if spec.kubernetes.is_some() {
+            return Ok(CheckpointStorePlan::Kubernetes {});
+        }
         let path = "spec.checkpoints.file.root";
         let root = spec.file.as_ref().and_then(|file| file.root.clone());
         let root = profile::check_some(profile, path, root, values::some_text)?;
@@ -166,7 +169,11 @@ impl Inputs<'_> {
                 &at("unavailableFor"),
                 values::some_time(spec.unavailable_for),
             )?,
-            max_unsaved: Duration::from_secs(30),
+            max_unsaved: profile::check(
+                profile,
+                &at("maxUnsaved"),
+                values::some_time(spec.max_unsaved),
+            )?,
         })
     }
 }

@@ -2,6 +2,7 @@
 //! where a cluster has no other store. A cursor and the figures that belong to it are one write,
 //! with the report that goes out anyway; a write of an older epoch is refused.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
@@ -9,7 +10,10 @@ use futures::future::BoxFuture;
 use worldstream_crds::{CursorStatus, Reason, StreamCheckpointStatus};
 
 use super::order::forward;
-use super::{Capabilities, Checkpoint, CheckpointKey, CheckpointStore, Cursor, Lease, Progress};
+use super::{
+    Capabilities, Checkpoint, CheckpointKey, CheckpointStore, Cursor, Hold, Lease, Progress,
+    document,
+};
 use crate::cluster::record::Record;
 use crate::failure::{Failure, Result};
 
@@ -77,6 +81,7 @@ impl CheckpointStore for KubernetesStore {
             let loaded = self.peek(key).await?;
             Ok(Box::new(KubernetesLease {
                 record: self.record.clone(),
+                hold: Hold::forever(),
                 loaded: loaded.clone(),
                 current: loaded,
                 interval: SHORTEST_INTERVAL,
@@ -129,6 +134,9 @@ pub fn cursor_status(cursor: &Cursor) -> CursorStatus {
 
 struct KubernetesLease {
     record: Record,
+    /// Without a term: whoever follows is let in by the operator, who has seen this pod's end, or
+    /// by its Job. Lost with the first write that is refused for it.
+    hold: Arc<Hold>,
     loaded: Checkpoint,
     current: Checkpoint,
     interval: Duration,
@@ -138,6 +146,10 @@ struct KubernetesLease {
 impl Lease for KubernetesLease {
     fn loaded(&self) -> &Checkpoint {
         &self.loaded
+    }
+
+    fn hold(&self) -> Arc<Hold> {
+        self.hold.clone()
     }
 
     fn ready(&mut self) -> BoxFuture<'_, ()> {
@@ -153,6 +165,9 @@ impl Lease for KubernetesLease {
     fn save<'a>(&'a mut self, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<()>> {
         async move {
             forward(&self.record.object(), &self.current, checkpoint)?;
+            if let Some(cursor) = &checkpoint.cursor {
+                document::fits(cursor)?;
+            }
             let cursor = checkpoint.cursor.as_ref().map(cursor_status);
             let progress = checkpoint
                 .progress
@@ -163,12 +178,16 @@ impl Lease for KubernetesLease {
                 Failure::new(Reason::StreamFailed, self.record.object()).cause(&error)
             })?;
             let began = Instant::now();
-            self.record
-                .write(|status| {
-                    status.cursor = cursor.clone();
-                    status.progress = progress.clone();
-                })
-                .await?;
+            let written = self.record.write(|status| {
+                status.cursor = cursor.clone();
+                status.progress = progress.clone();
+            });
+            if let Err(failure) = written.await {
+                if failure.reason() == Reason::CheckpointConflict {
+                    self.hold.lose(failure.clone());
+                }
+                return Err(failure);
+            }
             self.current = checkpoint.clone();
             self.saved = Some(began);
             self.interval = interval(self.interval, began.elapsed());

@@ -6,6 +6,7 @@ mod auth;
 mod client;
 mod connection;
 mod counters;
+mod reply;
 mod retry;
 pub mod tls;
 mod wire;
@@ -21,6 +22,7 @@ pub use answer::BODY_MAX;
 pub use auth::{API_KEY, SERVICE_TOKEN, sign};
 pub use client::GateClient;
 pub use connection::Connection;
+pub(crate) use connection::random;
 pub use counters::{GateCounts, Outage};
 pub use retry::{RETRY_AFTER_MAX, RetryReason, Verdict, classify};
 
