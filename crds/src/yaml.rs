@@ -5,8 +5,8 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
-use crate::columns;
 use crate::{StreamCheckpoint, StreamClock, StreamProfile, WorldStream};
+use crate::{columns, rules};
 
 /// Every definition, as it is applied to a cluster.
 pub fn crds() -> Vec<CustomResourceDefinition> {
@@ -61,6 +61,7 @@ fn definitions() -> Vec<Value> {
             // Without a cluster flags may give these; in one there is nothing else that could.
             schema["properties"]["spec"]["required"] = json!(["engineRunRoot", "profile"]);
         }
+        rules::write(&crd.spec.names.kind, schema);
         value
     })
     .collect()
