@@ -139,7 +139,10 @@ impl Inputs<'_> {
             return Err(UsageError::new("--checkpoint-root", "is empty").into());
         }
         Ok(CheckpointPlan {
-            store: CheckpointStorePlan::File { root },
+            store: match spec.kubernetes {
+                Some(_) => CheckpointStorePlan::Kubernetes {},
+                None => CheckpointStorePlan::File { root },
+            },
             flush_every: spec.flush_every,
             flush_interval: profile::check(
                 profile,
@@ -157,6 +160,11 @@ impl Inputs<'_> {
                 true => 3_600,
                 false => 60,
             })),
+            max_unsaved: profile::check(
+                profile,
+                &at("maxUnsaved"),
+                values::some_time(spec.max_unsaved),
+            )?,
         })
     }
 }
