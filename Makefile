@@ -50,7 +50,7 @@ generate: ## Write the generated files anew: crds/*.yaml, the charts' parts of t
 	$(CARGO) run --quiet --bin generate
 
 charts: generate ## And the golden files of the charts, with helm
-	WORLDSTREAM_GOLDEN=write $(CARGO) test --workspace --test charts every_environment
+	WORLDSTREAM_GOLDEN=write $(CARGO) test --workspace --test cluster_charts every_environment
 
 cluster-up: ## A real Kubernetes on this machine (NODES=1|2, BED=name; the first time builds it: 20 minutes)
 	@$(RUN_BED) up --nodes $(NODES)

@@ -299,7 +299,6 @@ fn people_may_what_their_role_says() {
         ("view", "get", "streamprofiles", true),
         ("edit", "patch", "worldstreams", true),
         ("edit", "delete", "worldstreams", true),
-        ("edit", "create", "readytriggers", true),
         ("edit", "create", "streamprofiles", false),
         ("edit", "patch", "streamprofiles", false),
         ("edit", "patch", "streamclocks", false),
