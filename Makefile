@@ -7,7 +7,7 @@ FOLDER := $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 PROGRAM := $(or $(CARGO_TARGET_DIR),target)/$(FOLDER)/worldstream
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-clean test test-long bench generate
+.PHONY: help demo demo-clean test test-long bench generate charts
 .PHONY: cluster-up cluster-down cluster-status cluster-shell cluster-load images test-cluster
 .PHONY: kind-up kind-down
 
@@ -46,8 +46,11 @@ bench: ## Speed against wrk, as a table (nginx and wrk come from the system's pa
 			echo "make bench: needs nginx and wrk; install them and try again"; exit 1; }; }
 	$(CARGO) run --release --bin bench -- $(ARGS)
 
-generate: ## Write the generated files anew: crds/*.yaml and docs/reference/
+generate: ## Write the generated files anew: crds/*.yaml, the charts' parts of them, docs/reference/
 	$(CARGO) run --quiet --bin generate
+
+charts: generate ## And the golden files of the charts, with helm
+	WORLDSTREAM_GOLDEN=write $(CARGO) test --workspace --test cluster_charts every_environment
 
 cluster-up: ## A real Kubernetes on this machine (NODES=1|2, BED=name; the first time builds it: 20 minutes)
 	@$(RUN_BED) up --nodes $(NODES)
