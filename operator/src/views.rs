@@ -8,6 +8,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
+use kube::core::DynamicObject;
+use serde::de::DeserializeOwned;
 use worldstream_crds::{
     StreamCheckpoint, StreamCheckpointSpec, StreamCheckpointStatus, StreamClock, StreamClockSpec,
     StreamProfile, StreamProfileSpec, WorldStream, WorldStreamSpec, WorldStreamStatus, names,
@@ -59,9 +61,10 @@ pub struct StreamView {
 const TOLD_WRITERS: [&str; 3] = ["paused", "suspend", "speedup"];
 
 impl View for StreamView {
-    type Raw = WorldStream;
+    type Raw = DynamicObject;
 
-    fn of(raw: WorldStream) -> Option<(Key, String, Self)> {
+    fn of(raw: DynamicObject) -> Option<(Key, String, Self)> {
+        let raw: WorldStream = typed(raw)?;
         let meta = raw.metadata;
         let name = meta.name.clone()?;
         let key = Key {
@@ -80,6 +83,24 @@ impl View for StreamView {
             writers: writers(meta.managed_fields.as_deref().unwrap_or_default()),
         };
         Some((key, name, view))
+    }
+}
+
+/// The object as its own type. One that is not, from an older or a newer installation, is told
+/// and passed over: it must not keep the others from being watched.
+fn typed<T: DeserializeOwned>(raw: DynamicObject) -> Option<T> {
+    let what = format!(
+        "{} {}/{}",
+        raw.types.as_ref().map_or("object", |types| types.kind.as_str()),
+        raw.metadata.namespace.as_deref().unwrap_or_default(),
+        raw.metadata.name.as_deref().unwrap_or_default()
+    );
+    match raw.try_parse() {
+        Ok(typed) => Some(typed),
+        Err(error) => {
+            tracing::warn!(%error, "{what} cannot be read, and is passed over");
+            None
+        }
     }
 }
 
@@ -124,9 +145,10 @@ pub struct ProfileView {
 }
 
 impl View for ProfileView {
-    type Raw = StreamProfile;
+    type Raw = DynamicObject;
 
-    fn of(raw: StreamProfile) -> Option<(Key, String, Self)> {
+    fn of(raw: DynamicObject) -> Option<(Key, String, Self)> {
+        let raw: StreamProfile = typed(raw)?;
         let name = raw.metadata.name?;
         let key = Key {
             namespace: raw.metadata.namespace?,
@@ -157,9 +179,10 @@ pub struct ClockView {
 }
 
 impl View for ClockView {
-    type Raw = StreamClock;
+    type Raw = DynamicObject;
 
-    fn of(raw: StreamClock) -> Option<(Key, String, Self)> {
+    fn of(raw: DynamicObject) -> Option<(Key, String, Self)> {
+        let raw: StreamClock = typed(raw)?;
         let name = raw.metadata.name.clone()?;
         let key = Key {
             namespace: raw.metadata.namespace.clone()?,
@@ -192,9 +215,10 @@ pub struct CheckpointView {
 }
 
 impl View for CheckpointView {
-    type Raw = StreamCheckpoint;
+    type Raw = DynamicObject;
 
-    fn of(raw: StreamCheckpoint) -> Option<(Key, String, Self)> {
+    fn of(raw: DynamicObject) -> Option<(Key, String, Self)> {
+        let raw: StreamCheckpoint = typed(raw)?;
         let name = raw.metadata.name.clone()?;
         let key = Key {
             namespace: raw.metadata.namespace.clone()?,

@@ -138,7 +138,10 @@ impl Inputs<'_> {
             return Err(UsageError::new("--checkpoint-root", "is empty").into());
         }
         Ok(CheckpointPlan {
-            store: CheckpointStorePlan::File { root },
+            store: match (&spec.kubernetes, &self.flags.checkpoint_root) {
+                (Some(_), None) => CheckpointStorePlan::Kubernetes {},
+                _ => CheckpointStorePlan::File { root },
+            },
             flush_every: spec.flush_every,
             flush_interval: profile::check(
                 profile,
@@ -150,7 +153,11 @@ impl Inputs<'_> {
                 &at("unavailableFor"),
                 values::some_time(spec.unavailable_for),
             )?,
-            max_unsaved: Duration::from_secs(30),
+            max_unsaved: profile::check(
+                profile,
+                &at("maxUnsaved"),
+                values::some_time(spec.max_unsaved),
+            )?,
         })
     }
 }
