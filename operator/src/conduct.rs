@@ -14,7 +14,7 @@ use worldstream_crds::{ClockChange, LedgerEntry, Overload, StreamClockSpec};
 use crate::validate::Live;
 
 /// What the clock follows.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Conditions<'a> {
     /// What was published last.
     pub clock: &'a StreamClockSpec,
@@ -240,3 +240,6 @@ pub fn shows(clock: &StreamClockSpec, now: Timestamp) -> Option<EventTime> {
         Motion::Unpaced | Motion::Paused => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

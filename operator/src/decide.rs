@@ -96,6 +96,9 @@ pub fn decide(situation: &Situation<'_>) -> Decision {
         picture: Picture::before(stream, situation.live),
         ..Decision::default()
     };
+    if let (Err(invalid), None) = (situation.validated, &stream.status.world) {
+        decision.picture.accepted = Err(invalid.clone());
+    }
     // The platform run is recorded before anything else exists.
     if stream.status.platform_run_id.is_none() {
         return decision;
@@ -467,7 +470,11 @@ fn stream_outputs(
         .unwrap_or_default();
     // Primed too late: all give their places back, so that others can have them.
     let waits = clock.revision == 0 || clock.paused && !stream.spec.paused;
-    let since = verdicts.iter().filter(|it| !done(it)).filter_map(|it| it.since).min();
+    let since = verdicts
+        .iter()
+        .filter(|it| !done(it) && !it.up)
+        .filter_map(|it| it.since)
+        .max();
     let picture = &mut decision.picture;
     if go && !stopped && waits && !all_up
         && let Some(since) = since
@@ -482,6 +489,10 @@ fn stream_outputs(
             picture.priming_until = Some(due);
             decision.again = Some(wait + Duration::from_millis(50));
         }
+    }
+    if let Some(next) = released {
+        let wait = Duration::try_from(next.duration_since(now)).unwrap_or_default();
+        decision.look_again(Some(wait + Duration::from_millis(50)));
     }
     let picture = &mut decision.picture;
     picture.released |= released.is_some();
@@ -552,6 +563,8 @@ fn stream_outputs(
     if creates {
         let roles = build::roles(stream, Kind::Worker, &checkpoints);
         decision.todo.push(Action::Apply(roles));
+    }
+    if creates || verdicts.iter().all(|it| it.failure.is_none()) {
         decision.picture.retry = stream.spec.retry;
     }
     for verdict in &verdicts {

@@ -44,6 +44,7 @@ pub async fn dereference(
     now: Timestamp,
 ) -> Result<Option<Found>, ApiError> {
     let Some(stream) = watched.streams.get(key, &key.name) else {
+        watched.pods.forget(key, |pod| pod.gone);
         return Ok(None);
     };
     let name = stream.spec.profile.clone().unwrap_or_default();
@@ -60,6 +61,10 @@ pub async fn dereference(
         }
     }
     let jobs = watched.jobs.of(key);
+    // What is gone counts as long as its Job is there.
+    watched
+        .pods
+        .forget(key, |pod| pod.gone && !jobs.iter().any(|job| job.uid == pod.job));
     let mut found = Found {
         rival: rival(watched, &stream),
         clock: watched

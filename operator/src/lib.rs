@@ -16,6 +16,8 @@ pub mod controller;
 pub mod decide;
 pub mod dereference;
 pub mod events;
+#[cfg(test)]
+mod fixtures;
 pub mod fold;
 pub mod index;
 pub mod leader;

@@ -191,6 +191,8 @@ fn run(
         verdict.up = up(facts, job);
         return;
     }
+    // Its time to prime begins with the next run.
+    verdict.since = None;
     if !job.suspended && job.failed.is_none() {
         verdict.todo.push(Do::Suspend(job.name.clone()));
     }
@@ -506,3 +508,6 @@ pub fn stuck_reason(reason: &str, message: &str) -> ConditionReason {
         _ => ConditionReason::PodRefused,
     }
 }
+
+#[cfg(test)]
+mod tests;

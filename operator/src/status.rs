@@ -392,3 +392,6 @@ fn coarse(status: &WorldStreamStatus) -> WorldStreamStatus {
     }
     status
 }
+
+#[cfg(test)]
+mod tests;

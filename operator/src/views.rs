@@ -32,6 +32,11 @@ pub trait View: Sized + Send + Sync + 'static {
     type Raw;
     /// What is kept, with whose it is and its own name; none if it is nobody's.
     fn of(raw: Self::Raw) -> Option<(Key, String, Self)>;
+
+    /// What is still kept once the object is gone; nothing, unless how it ended still counts.
+    fn gone(self) -> Option<Self> {
+        None
+    }
 }
 
 /// A WorldStream.
@@ -88,7 +93,7 @@ impl View for StreamView {
 
 /// The object as its own type. One that is not, from an older or a newer installation, is told
 /// and passed over: it must not keep the others from being watched.
-fn typed<T: DeserializeOwned>(raw: DynamicObject) -> Option<T> {
+fn typed<T: kube::Resource + DeserializeOwned>(raw: DynamicObject) -> Option<T> {
     let what = format!(
         "{} {}/{}",
         raw.types.as_ref().map_or("object", |types| types.kind.as_str()),
@@ -357,6 +362,8 @@ pub struct PodView {
     pub ended: Option<Ended>,
     /// Whether the cluster ended it: eviction, preemption, a lost node.
     pub disrupted: bool,
+    /// Whether the object is gone already.
+    pub gone: bool,
 }
 
 /// Where a pod stands in its life.
@@ -456,8 +463,21 @@ impl View for PodView {
                 reason: it.reason.unwrap_or_default(),
             }),
             disrupted: condition("DisruptionTarget", "True").is_some(),
+            gone: false,
         };
         Some((key, name, view))
+    }
+
+    /// A pod that ended and was removed before anybody looked ended all the same.
+    fn gone(mut self) -> Option<Self> {
+        if self.life == Life::Succeeded {
+            return None;
+        }
+        // Removed without having ended by itself: somebody's doing, no crash.
+        self.disrupted |= self.ended.is_none();
+        self.life = Life::Failed;
+        self.gone = true;
+        Some(self)
     }
 }
 

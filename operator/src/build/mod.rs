@@ -136,3 +136,6 @@ pub fn merge(into: &mut Value, fields: Value) {
         (into, fields) => *into = fields,
     }
 }
+
+#[cfg(test)]
+mod tests;
