@@ -138,9 +138,9 @@ impl Inputs<'_> {
             return Err(UsageError::new("--checkpoint-root", "is empty").into());
         }
         Ok(CheckpointPlan {
-            store: match (&spec.kubernetes, &self.flags.checkpoint_root) {
-                (Some(_), None) => CheckpointStorePlan::Kubernetes {},
-                _ => CheckpointStorePlan::File { root },
+            store: match spec.kubernetes {
+                Some(_) => CheckpointStorePlan::Kubernetes {},
+                None => CheckpointStorePlan::File { root },
             },
             flush_every: spec.flush_every,
             flush_interval: profile::check(

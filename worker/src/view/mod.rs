@@ -3,6 +3,7 @@
 
 mod check;
 mod columns;
+mod extent;
 mod footer;
 mod guarded;
 mod object;
@@ -15,6 +16,7 @@ mod source;
 mod tests;
 
 pub use check::{fingerprint, plan_view};
+pub use extent::{Extent, extent};
 pub use reader::{ReadLimits, ResumeAt, RowReader, Usage, place_of};
 pub use scan::{StepBack, ViewScan, scan};
 

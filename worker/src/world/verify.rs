@@ -5,14 +5,16 @@ use super::catalogue::{self, Catalogue};
 use super::gatemap::GateMap;
 use super::gates::Gates;
 use super::identity::{fallback_pack_key, sha256_hex};
+use super::selection::Selection;
 use super::template::world_key;
 use super::{
-    Pack, SelectedOutput, VerifiedWorld, WorldStore, pack, producer, receipt, root, scenario,
-    selection,
+    Pack, Receipt, SelectedOutput, VerifiedWorld, WorldKey, WorldStore, pack, producer, receipt,
+    root, scenario, selection,
 };
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::plan::WorldPlan;
 use crate::view::ViewPlan;
+use worldstream_crds::Reason;
 
 /// Verifies the world that a plan names; reads no row and sends nothing.
 ///
@@ -64,7 +66,9 @@ pub async fn verify_output(plan: &WorldPlan, output_id: &str) -> Result<Verified
     let world = Opened::read(plan).await?;
     let catalogue = Catalogue::parse(&plan.catalogue)?;
     let mut selection = selection::select(&plan.selection, &catalogue)?;
-    selection.outputs.retain(|(_, output)| output.id == output_id);
+    selection
+        .outputs
+        .retain(|(_, output)| output.id == output_id);
     if selection.outputs.is_empty() {
         return Err(Failure::new(Reason::OutputUnknown, output_id)
             .found("an output that the plan does not select"));
