@@ -7,8 +7,12 @@ FOLDER := $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 PROGRAM := $(or $(CARGO_TARGET_DIR),target)/$(FOLDER)/worldstream
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-clean test test-long bench bench-postgres generate
-.PHONY: cluster-up cluster-down cluster-status cluster-shell images cluster-load
+.PHONY: help demo demo-clean test test-long bench bench-postgres generate charts
+.PHONY: cluster-up cluster-down cluster-status cluster-shell cluster-load images test-cluster
+.PHONY: kind-up kind-down
+
+# kind's kubeconfig, so that the user's own is left alone.
+KIND_KUBECONFIG ?= $(or $(CARGO_TARGET_DIR),target)/kind.kubeconfig
 
 # Which bed, and with how many nodes: each name is a cluster of its own.
 BED ?= dev
@@ -29,6 +33,9 @@ demo-clean: ## Remove what the demo wrote
 test: ## Format, clippy, generated files, and all tests
 	@CARGO="$(CARGO)" tests/run
 
+test-cluster: ## The suites that need a cluster: a bed of their own, or the one that KUBECONFIG names
+	@CARGO="$(CARGO)" tests/run cluster
+
 test-long: ## The same with more repetitions, in the suites that have a long form
 	@CARGO="$(CARGO)" WORLDSTREAM_TESTS=long tests/run
 
@@ -42,8 +49,11 @@ bench: ## Speed against wrk, as a table (nginx and wrk come from the system's pa
 bench-postgres: ## 300 workers saving to one Postgres for a minute (Postgres comes from the system's packages)
 	$(CARGO) run --release --bin bench -- --only postgres_ $(ARGS)
 
-generate: ## Write the generated files anew: crds/*.yaml and docs/reference/
+generate: ## Write the generated files anew: crds/*.yaml, the charts' parts of them, docs/reference/
 	$(CARGO) run --quiet --bin generate
+
+charts: generate ## And the golden files of the charts, with helm
+	WORLDSTREAM_GOLDEN=write $(CARGO) test --workspace --test cluster_charts every_environment
 
 cluster-up: ## A real Kubernetes on this machine (NODES=1|2, BED=name; the first time builds it: 20 minutes)
 	@$(RUN_BED) up --nodes $(NODES)
@@ -62,3 +72,18 @@ cluster-load: ## Build this checkout's two images and load them (BED=name); prin
 
 images: ## Build the two images as archives, without Docker (ARGS="--profile release")
 	@$(RUN_BED) images $(ARGS)
+
+kind-up: ## The same tests' cluster in Docker, by kind (KIND_NODE_IMAGE=… where none can be pulled)
+	@command -v kind >/dev/null && command -v docker >/dev/null || { \
+		echo "make kind-up: needs Docker and kind (https://kind.sigs.k8s.io)"; exit 1; }
+	@mkdir -p $(dir $(KIND_KUBECONFIG))
+	@if kind get clusters 2>/dev/null | grep -qx worldstream; then \
+		kind export kubeconfig --name worldstream --kubeconfig $(KIND_KUBECONFIG); \
+	else \
+		kind create cluster --config kind-config.yaml --wait 180s --kubeconfig $(KIND_KUBECONFIG) \
+			$(if $(KIND_NODE_IMAGE),--image $(KIND_NODE_IMAGE)); \
+	fi
+	@echo "export KUBECONFIG=$(abspath $(KIND_KUBECONFIG))"
+
+kind-down: ## End it
+	@kind delete cluster --name worldstream --kubeconfig $(KIND_KUBECONFIG)

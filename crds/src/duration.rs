@@ -132,6 +132,7 @@ impl JsonSchema for DurationText {
         json_schema!({
             "type": "string",
             "pattern": "^([0-9]+(ms|s|m|h))+$",
+            "maxLength": 32,
         })
     }
 }

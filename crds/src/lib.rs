@@ -14,6 +14,7 @@ pub mod plan;
 pub mod policy;
 pub mod profile;
 pub mod reason;
+pub mod rules;
 pub mod selection;
 pub mod stream;
 pub mod stream_checkpoint;

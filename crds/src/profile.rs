@@ -58,7 +58,7 @@ pub struct StreamProfileSpec {
     pub defaults: DefaultsSpec,
     /// The folder below which each platform run has its own, with everything that the run writes.
     /// Example: `runs/fraud-platform`, with `runs/fraud-platform/platform_20260101T000000Z` in it.
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1, max = 1024))]
     pub runs_root: String,
 }
 
@@ -89,14 +89,17 @@ pub struct WorldSpec {
     /// What a relative engine run root that does not exist as given is joined to: a local path or
     /// `s3://bucket/prefix`. Example: `s3://oracle-store`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048))]
     pub oracle_root: Option<String>,
     /// Roots below which a world must lie. Left out or empty: below `oracleRoot`, or anywhere if
     /// there is none. Example: `[s3://oracle-store/runs]`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 2048)))]
     pub allowed_roots: Vec<String>,
     /// Where worlds are read that are named otherwise: the first entry whose `from` is the
     /// beginning of a world's root counts. Ids are always made from the name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
     pub mounts: Vec<MountSpec>,
     /// A volume with worlds that is mounted read-only into the pods that read them; in a cluster
     /// alone. A `mounts` entry says which worlds lie there.
@@ -114,10 +117,10 @@ pub struct WorldSpec {
 pub struct MountSpec {
     /// The beginning of the names of worlds, ending at a slash. Example:
     /// `s3://oracle-store/runs`.
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1, max = 2048))]
     pub from: String,
     /// What takes its place when the world is read. Example: `/mnt/worlds`.
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1, max = 2048))]
     pub to: String,
 }
 
@@ -190,6 +193,7 @@ pub struct GateSpec {
     /// IG's URL, http or https, with or without the path `/v1/ingest/push`. Example:
     /// `https://ig.example.net`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
     pub url: Option<String>,
     /// How we say who we are. Left out: no header.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -212,7 +216,8 @@ pub struct GateSpec {
     /// How often an event is tried, and how long is waited in between.
     pub retry: RetrySpec,
     /// Bounds trying in time instead of attempts: how long one event may be tried before the
-    /// stream ends as unavailable. Left out: `retry.attempts` counts. Example: `1h`.
+    /// stream ends as unavailable. Left out: `1h` in a cluster, else `retry.attempts` counts.
+    /// Example: `10m`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unavailable_for: Option<DurationText>,
     /// When events that IG quarantines end the stream.
@@ -256,7 +261,7 @@ pub struct AuthSpec {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SignedTokenSpec {
     /// Whom the token is for. Example: `svc:world_stream_producer`.
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1, max = 1024))]
     pub principal: String,
     /// The key that it is signed with.
     pub secret: SecretRef,
@@ -296,6 +301,7 @@ pub struct QuarantineSpec {
     /// Stop beyond so many events of one output and lane since the attempt's start. Example:
     /// `100`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
     pub max_count: Option<u64>,
     /// Stop when more than this share of the last `window` events was quarantined, 0 to 1.
     /// Example: `0.01`.
@@ -351,8 +357,10 @@ pub struct CheckpointsSpec {
     pub flush_every: u64,
     /// An event that was taken is saved after at most this long.
     pub flush_interval: DurationText,
-    /// How long saving may fail before the stream ends as unavailable; it waits meanwhile.
-    pub unavailable_for: DurationText,
+    /// How long saving may fail before the stream ends as unavailable; it waits meanwhile. Left
+    /// out: `1h` in a cluster, else `1m`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unavailable_for: Option<DurationText>,
     /// How long a stream whose cursors the API server keeps goes on while that is away, which
     /// bounds what a crash would repeat; then it waits.
     pub max_unsaved: DurationText,
@@ -366,7 +374,7 @@ impl Default for CheckpointsSpec {
             kubernetes: None,
             flush_every: 500,
             flush_interval: DurationText::secs(1),
-            unavailable_for: DurationText::secs(60),
+            unavailable_for: None,
             max_unsaved: DurationText::secs(30),
         }
     }
@@ -427,15 +435,19 @@ pub struct DefaultsSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub max_events_per_output: Option<u64>,
-    /// What happens when an output falls behind the clock by more than `maxLag`.
+    /// What happens when an output falls behind the clock by more than `maxLag`: with `Hold` the
+    /// clock stops for all until it has caught up, with `CatchUp` the clock goes on, with `Fail`
+    /// the stream ends with `LAG_LIMIT`.
     pub overload: Overload,
     /// How far an output may fall behind the clock, in wall time.
     pub max_lag: DurationText,
     /// Events a second that an output may send while it catches up, more than 0. Left out: as
     /// fast as it can. Example: `5000`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
     pub catch_up_eps: Option<f64>,
-    /// What one output's failure for good does to the others.
+    /// What one output's failure for good does to the others: `StopAll`, as traffic must not run
+    /// without its context, or `Continue`.
     pub on_output_failure: OnOutputFailure,
     /// How long after its end a stream's Jobs, pods, roles and plan are kept, in a cluster; the
     /// stream and its checkpoints stay. Left out: until the stream is deleted. Example: `24h`.

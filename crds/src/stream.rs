@@ -34,13 +34,14 @@ pub struct WorldStreamSpec {
     /// cluster it may be left out where `--profile` is given or the files hold one profile.
     /// Example: `local`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
     pub profile: Option<String>,
 
     /// The engine run root that holds the world: a local path or `s3://bucket/prefix`. Ids are
     /// made from this text, so it must be the root that the world's views were built under; where
     /// it is read is the profile's `world.mounts`. Example: `s3://oracle-store/runs/world-a`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1, max = 2048))]
     pub engine_run_root: Option<String>,
 
     /// The scenario of the world to replay. Left out: the profile's, else the only one in the
@@ -51,25 +52,28 @@ pub struct WorldStreamSpec {
 
     /// Which traffic is sent, and with it which context: `fraud` (the default) or `baseline`. Not
     /// together with a profile that gives its traffic allowlist outright.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "TrafficMode")]
     pub traffic_mode: Option<TrafficMode>,
 
     /// Narrows the traffic to these output ids; left out or empty: all traffic that the profile
     /// allows. Context always follows the traffic. Example: `[s3_event_stream_with_fraud_6B]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 256)))]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub outputs: Vec<String>,
 
     /// The platform run that the events belong to; IG recognises repeats within it. In a cluster
     /// it may be left out: then it is made once from the stream's creation time and kept in the
     /// status. Example: `platform_20260101T000000Z`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^platform_[0-9]{8}T[0-9]{6}Z$"))]
+    #[schemars(regex(pattern = r"^platform_[0-9]{8}T[0-9]{6}Z$"), length(max = 32))]
     pub platform_run_id: Option<String>,
 
     /// The Scenario Runner's run id, 32 lower-case hex digits. Left out: the engine's run id from
     /// the world's receipt.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^[0-9a-f]{32}$"))]
+    #[schemars(regex(pattern = r"^[0-9a-f]{32}$"), length(max = 32))]
     pub scenario_run_id: Option<String>,
 
     /// Event seconds a wall-clock second: 1 is real time, 3600 an hour a second, 0 or less no
@@ -108,6 +112,8 @@ pub struct WorldStreamSpec {
     /// Caps of events a second over time, for each output by itself and shared by its lanes.
     /// Steps are in the order of their start. Left out: no cap.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub rate_plan: Vec<RateStepSpec>,
 
     /// Names the attempt; a new one starts over from the first row with cursors of its own. Left
@@ -116,9 +122,11 @@ pub struct WorldStreamSpec {
     #[schemars(length(max = 128))]
     pub attempt: Option<String>,
 
-    /// What happens when an output falls behind the clock by more than `maxLag`. Left out: the
-    /// profile's, else `Hold`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// What happens when an output falls behind the clock by more than `maxLag`: with `Hold` the
+    /// clock stops for all until it has caught up, with `CatchUp` the clock goes on, with `Fail`
+    /// the stream ends with `LAG_LIMIT`. Left out: the profile's, else `Hold`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Overload")]
     pub overload: Option<Overload>,
 
     /// How far an output may fall behind the clock, in wall time, before `overload` acts. Left
@@ -126,9 +134,10 @@ pub struct WorldStreamSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_lag: Option<DurationText>,
 
-    /// What one output's failure for good does to the others. Left out: the profile's, else
-    /// `StopAll`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// What one output's failure for good does to the others: `StopAll`, as traffic must not run
+    /// without its context, or `Continue`. Left out: the profile's, else `StopAll`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "OnOutputFailure")]
     pub on_output_failure: Option<OnOutputFailure>,
 
     /// Stops the clock of a stream in a cluster: nothing more is sent, the pods stay, and `false`
@@ -174,14 +183,18 @@ pub struct LanesSpec {
 pub struct RateStepSpec {
     /// When the step begins, in seconds of running (not paused) time since the stream's start; 0
     /// or more, and more than that of the step before. Example: `60`.
+    #[schemars(range(min = 0))]
     pub start_offset_seconds: f64,
     /// Events a second from then on, more than 0. Example: `500`.
+    #[schemars(range(min = 0))]
     pub target_eps: f64,
     /// How many seconds' worth of events may be sent at once; 0 or more. The bucket holds at
     /// least one event. Example: `1`.
+    #[schemars(range(min = 0))]
     pub burst_seconds: f64,
     /// Events that may be sent at once when the step begins, 0 or more. Left out: what the step
     /// before has left.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
     pub initial_tokens: Option<f64>,
 }

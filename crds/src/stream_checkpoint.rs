@@ -67,6 +67,7 @@ pub struct StreamCheckpointStatus {
     pub epoch: u64,
     /// What the worker is doing.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "WorkerState")]
     pub state: Option<WorkerState>,
     /// The newest revision of the clock that the worker knows.
     #[schemars(range(min = 0))]

@@ -5,8 +5,8 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
-use crate::columns;
 use crate::{StreamCheckpoint, StreamClock, StreamProfile, WorldStream};
+use crate::{columns, rules};
 
 /// Every definition, as it is applied to a cluster.
 pub fn crds() -> Vec<CustomResourceDefinition> {
@@ -49,11 +49,7 @@ fn definitions() -> Vec<Value> {
         version["additionalPrinterColumns"] = columns::columns(&crd.spec.names.kind);
         let schema = &mut version["schema"]["openAPIV3Schema"];
         settle(schema);
-        // Only what people write has defaults to tell of; the rest is written whole.
-        let written = ["StreamProfile", "WorldStream"];
-        if !written.contains(&crd.spec.names.kind.as_str()) {
-            schema.pointer_mut("/properties/spec").map(without_defaults);
-        }
+        // A status is written whole, by programs.
         schema
             .pointer_mut("/properties/status")
             .map(without_defaults);
@@ -61,10 +57,17 @@ fn definitions() -> Vec<Value> {
             // Without a cluster flags may give these; in one there is nothing else that could.
             schema["properties"]["spec"]["required"] = json!(["engineRunRoot", "profile"]);
         }
+        rules::write(&crd.spec.names.kind, schema);
         value
     })
     .collect()
 }
+
+/// What a quantity is, and what its text looks like; a number is one as well.
+const QUANTITY: (&str, &str) = (
+    "A quantity, such as `250m` of CPU or `512Mi` of memory.",
+    r"^[0-9]+(\.[0-9]*)?(Ki|Mi|Gi|Ti|Pi|Ei|n|u|m|k|M|G|T|P|E|[eE][+-]?[0-9]+)?$",
+);
 
 /// Makes a schema what an API server takes without a warning, and says no more than is meant.
 ///
@@ -91,6 +94,11 @@ fn settle(schema: &mut Value) {
     }
     if let Some(Value::Array(values)) = fields.get_mut("enum") {
         values.retain(|value| !value.is_null());
+    }
+    if fields.get("x-kubernetes-int-or-string") == Some(&Value::Bool(true)) {
+        // The type's own words fill three pages, and let any text pass.
+        fields.insert("description".into(), QUANTITY.0.into());
+        fields.insert("pattern".into(), QUANTITY.1.into());
     }
     if let Some(Value::String(text)) = fields.get_mut("description") {
         *text = text.replace('\n', " ");

@@ -1,6 +1,8 @@
 //! Every file of the project that is generated, as (path from the repository's top, text).
 
+mod charts;
 mod commands;
+mod conditions;
 mod documents;
 mod reasons;
 
@@ -14,9 +16,14 @@ pub fn files() -> Vec<(String, String)> {
         ("exit-codes.md", reasons::exit_codes()),
         ("cli.md", commands::page()),
         ("documents.md", documents::page()),
+        ("resources.md", documents::resources()),
+        ("conditions.md", conditions::page()),
     ]
     .map(|(name, text)| (format!("docs/reference/{name}"), text));
-    definitions.chain(reference).collect()
+    definitions
+        .chain(charts::files())
+        .chain(reference)
+        .collect()
 }
 
 /// The first lines of a generated page.

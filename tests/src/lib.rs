@@ -12,18 +12,22 @@ pub mod proxy;
 pub mod relay;
 pub mod stream;
 
+mod cluster;
 mod gate;
 mod program;
 mod record;
 
+pub use cluster::{cluster, images};
 pub use exact::Exact;
 pub use gate::GateProcess;
 pub use made::MadeWorld;
-pub use program::{Finished, Program, Running, plain_environment, program, run};
 pub use postgres::PostgresServer;
+pub use program::{Finished, Program, Running, built, profile_folder, program, run};
 pub use proxy::Proxy;
-pub use relay::Relay;
 pub use record::{Arrival, arrivals, envelopes, json_lines, monotonic};
+pub use relay::Relay;
+pub use worldstream_bed as bed;
+pub use worldstream_bed::plain_environment;
 
 use std::path::PathBuf;
 

@@ -2,6 +2,7 @@
 //! rest, of flags, stream and profile.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::error::{PlanError, UsageError};
 use super::resolve::Inputs;
@@ -164,11 +165,17 @@ impl Inputs<'_> {
                 &at("flushInterval"),
                 values::some_time(spec.flush_interval),
             )?,
-            unavailable_for: profile::check(
+            unavailable_for: profile::check_some(
                 profile,
                 &at("unavailableFor"),
-                values::some_time(spec.unavailable_for),
-            )?,
+                spec.unavailable_for,
+                values::some_time,
+            )?
+            .unwrap_or(Duration::from_secs(match self.files.in_cluster() {
+                // In a cluster a worker waits by itself: its exit is for crashes.
+                true => 3_600,
+                false => 60,
+            })),
             max_unsaved: profile::check(
                 profile,
                 &at("maxUnsaved"),

@@ -23,12 +23,15 @@ pub struct TextSource {
     /// A file, without a cluster alone; a relative path counts from the working directory. Example:
     /// `/etc/worldstream/catalogue.yaml`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
     pub file: Option<String>,
     /// The name of a file that comes with the program. Example: `catalogue.yaml`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
     pub built_in: Option<String>,
     /// The text itself.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 524_288))]
     pub inline: Option<String>,
     /// A ConfigMap in the profile's namespace, in a cluster alone. Example:
     /// `{name: engine-catalogue, key: catalogue.yaml}`.
@@ -54,12 +57,15 @@ pub struct OutputList {
     /// A file, without a cluster alone; a relative path counts from the working directory. Example:
     /// `/etc/worldstream/traffic.yaml`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
     pub file: Option<String>,
     /// The name of a file that comes with the program. Example: `outputs/traffic_fraud.yaml`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
     pub built_in: Option<String>,
     /// The ids themselves. Example: `[s3_event_stream_with_fraud_6B]`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 256)))]
     pub output_ids: Option<Vec<String>>,
     /// A ConfigMap in the profile's namespace, in a cluster alone; its text is as a file's.
     /// Example: `{name: engine-outputs, key: traffic.yaml}`.
@@ -85,9 +91,11 @@ pub struct SecretRef {
     /// A file, without a cluster alone; one line break at its end is not part of the secret. Example:
     /// `/var/run/worldstream/ig/api-key`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
     pub file: Option<String>,
     /// The name of an environment variable, without a cluster alone. Example: `WORLDSTREAM_IG_API_KEY`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
     pub env: Option<String>,
     /// A Secret in the profile's namespace, in a cluster alone: the workers read it as a file.
     /// Example: `{name: ig, key: api-key}`.

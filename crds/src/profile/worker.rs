@@ -35,8 +35,10 @@ pub struct WorkerSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub image: Option<String>,
-    /// When the node pulls the image. Left out: as the operator was installed with.
+    /// When the node pulls the image: `Always`, `IfNotPresent` or `Never`. Left out: as the
+    /// operator was installed with.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ImagePullPolicy")]
     pub image_pull_policy: Option<ImagePullPolicy>,
     /// Secrets with the registry's credentials, in the profile's namespace. Example:
     /// `[{name: registry}]`.
@@ -51,10 +53,13 @@ pub struct WorkerSpec {
     /// here. Example: `[{name: HTTPS_PROXY, value: "http://proxy.example.net:3128"}]`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub env: Vec<EnvSpec>,
     /// Where the pods run, and what they are labelled with.
     pub pod_template: PodTemplateSpec,
-    /// When a change of image, resources or pod template reaches the workers of streams that run.
+    /// When a change of image, resources or pod template reaches the workers of streams that run:
+    /// `WhenSuspended`, the next time that the stream is suspended or tried again, or
+    /// `Immediately`, each worker draining and saving before it is replaced.
     pub rollout: Rollout,
     /// How many times in a row a worker may crash without its cursor moving before its output
     /// fails for good; 1 to 100. A crash after which the cursor has moved starts the count anew.
@@ -137,9 +142,11 @@ pub struct ResourcesSpec {
 pub struct PodTemplateSpec {
     /// More labels of the pods. Example: `{team: fraud}`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
     pub labels: BTreeMap<String, String>,
     /// More annotations of the pods. Example: `{sidecar.istio.io/inject: "false"}`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
     pub annotations: BTreeMap<String, String>,
     /// Only nodes with these labels. Example: `{disk: fast}`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]

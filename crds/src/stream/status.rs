@@ -15,6 +15,7 @@ pub struct WorldStreamStatus {
     pub observed_generation: Option<i64>,
     /// What the stream is doing, in one word; the conditions say why.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Phase")]
     pub phase: Option<Phase>,
     /// Accepted, WorldVerified, Ready, Progressing, Degraded, Completed and Failed, each with a
     /// reason and a message.

@@ -16,6 +16,9 @@ pub fn page() -> String {
          marked * are required where their parent is given.\n",
     );
     for crd in worldstream_crds::crds() {
+        if !["StreamProfile", "WorldStream"].contains(&crd.spec.names.kind.as_str()) {
+            continue;
+        }
         let value = serde_json::to_value(&crd).expect("a definition made of derived types is JSON");
         let spec = &value["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
         text.push_str(&format!(
@@ -24,6 +27,74 @@ pub fn page() -> String {
             cell(spec["description"].as_str().unwrap_or_default())
         ));
         fields("spec", spec, &mut text);
+    }
+    text
+}
+
+/// The kinds of the cluster: names, columns, rules, and every field that programs write.
+pub fn resources() -> String {
+    let mut text = head("Resources in a cluster");
+    text.push_str(
+        "Group `worldstream.io`, version `v1alpha1`, all namespaced, category `worldstream`. The \
+         specs of WorldStream and StreamProfile are on the page [documents](documents.md). What a \
+         rule refuses, the API server refuses when the document is applied; `kubectl explain` says \
+         the same as these tables.\n",
+    );
+    for crd in worldstream_crds::crds() {
+        let value = serde_json::to_value(&crd).expect("a definition made of derived types is JSON");
+        let names = &value["spec"]["names"];
+        let version = &value["spec"]["versions"][0];
+        let kind = crd.spec.names.kind.as_str();
+        let schema = &version["schema"]["openAPIV3Schema"];
+        text.push_str(&format!(
+            "\n## {kind}\n\n{}\n\n`kubectl get {}`, or `{}` for short.\n\n| column | | field | meaning |\n\
+             | --- | --- | --- | --- |\n",
+            cell(schema["description"].as_str().unwrap_or_default()),
+            names["plural"].as_str().unwrap_or_default(),
+            names["shortNames"][0].as_str().unwrap_or_default(),
+        ));
+        for column in version["additionalPrinterColumns"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
+            let word = |name: &str| column[name].as_str().unwrap_or_default().to_owned();
+            let wide = if column["priority"] == 1 { "wide" } else { "" };
+            text.push_str(&format!(
+                "| {} | {wide} | `{}` | {} |\n",
+                cell(&word("name")),
+                word("jsonPath"),
+                cell(&word("description"))
+            ));
+        }
+        text.push_str("\n| rule of | message |\n| --- | --- |\n");
+        for rule in worldstream_crds::rules::rules(kind) {
+            let field = rule.field.unwrap_or_default();
+            let path = [rule.path, field];
+            let path: Vec<&str> = path
+                .iter()
+                .map(String::as_str)
+                .filter(|it| !it.is_empty())
+                .collect();
+            let path = if path.is_empty() {
+                "metadata.name".to_owned()
+            } else {
+                path.join(".")
+            };
+            text.push_str(&format!("| `{path}` | {} |\n", cell(&rule.message)));
+        }
+        let written = ["StreamProfile", "WorldStream"].contains(&kind);
+        for part in ["spec", "status"] {
+            let part_schema = &schema["properties"][part];
+            if !part_schema.is_object() || (part == "spec" && written) {
+                continue;
+            }
+            text.push_str(&format!(
+                "\n### {part}\n\n{}\n\n| field | type | default | meaning |\n| --- | --- | --- | --- |\n",
+                cell(part_schema["description"].as_str().unwrap_or_default())
+            ));
+            fields(part, part_schema, &mut text);
+        }
     }
     text
 }
@@ -47,6 +118,10 @@ fn fields(path: &str, schema: &Value, text: &mut String) {
             default(field),
             cell(field["description"].as_str().unwrap_or_default())
         ));
+        // What is as in a pod is explained where pods are.
+        if ["affinity", "tolerations", "topologySpreadConstraints"].contains(&name.as_str()) {
+            continue;
+        }
         fields(&path, field, text);
         if field["items"]["properties"].is_object() {
             fields(&format!("{path}[]"), &field["items"], text);
@@ -56,7 +131,7 @@ fn fields(path: &str, schema: &Value, text: &mut String) {
 
 /// `integer, 1 to 256`, `list of string`, ``one of `Hold`, `Fail` ``.
 fn kind(field: &Value) -> String {
-    let name = match field["type"].as_str().unwrap_or("any") {
+    let name = match field["type"].as_str().unwrap_or("quantity") {
         "array" => format!("list of {}", kind(&field["items"])),
         other => field["format"]
             .as_str()

@@ -1,0 +1,6 @@
+//! The charts: linted, rendered as they were before, values checked, and installed into a real
+//! cluster.
+
+mod helm;
+mod installed;
+mod rendered;
