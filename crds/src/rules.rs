@@ -281,6 +281,7 @@ fn profile(rules: &mut Rules) {
         "spec.checkpoints.flushInterval",
         "spec.checkpoints.unavailableFor",
         "spec.checkpoints.maxUnsaved",
+        "spec.checkpoints.postgres.timeout",
         "spec.clock.primeTimeout",
         "spec.clock.maxSkew",
         "spec.defaults.maxLag",
@@ -308,6 +309,24 @@ fn profile(rules: &mut Rules) {
         "kubernetes",
         "!has(self.kubernetes) || !has(self.file)",
         "kubernetes: is given together with file, expected one store",
+    );
+    rules.of(
+        "spec.checkpoints",
+        "postgres",
+        "!has(self.postgres) || (!has(self.file) && !has(self.kubernetes))",
+        "postgres: is given together with another store, expected one store",
+    );
+    rules.secret("spec.checkpoints.postgres.dsn");
+    rules.of(
+        "spec.checkpoints.postgres",
+        "caConfigMap",
+        "!has(self.caFile) || !has(self.caConfigMap)",
+        "caConfigMap: is given together with caFile, expected either",
+    );
+    rules.at(
+        "spec.checkpoints.postgres.leaseTerm",
+        "duration(self) >= duration('1s') && duration(self) <= duration('1h')",
+        "expected 1s to 1h",
     );
     rules.volume("spec.checkpoints.file.volume");
     rules.at(

@@ -48,6 +48,7 @@ fn check_profile(profile: &Document<StreamProfileSpec>) -> Result<(), UsageError
     let list = |list: &Option<OutputList>| list.as_ref().is_some_and(|it| it.config_map.is_some());
     let secret = |secret: Option<&SecretRef>| secret.is_some_and(|it| it.secret.is_some());
     let auth = spec.gate.auth.as_ref();
+    let postgres = spec.checkpoints.postgres.as_ref();
     let (traffic, context) = (&spec.traffic_outputs, &spec.context_outputs);
     let texts = "a file, builtIn or inline";
     let lists = "a file, builtIn or outputIds";
@@ -107,13 +108,13 @@ fn check_profile(profile: &Document<StreamProfileSpec>) -> Result<(), UsageError
         ),
         (
             "checkpoints.postgres.dsn.secret",
-            secret(
-                spec.checkpoints
-                    .postgres
-                    .as_ref()
-                    .and_then(|it| it.dsn.as_ref()),
-            ),
+            secret(postgres.and_then(|it| it.dsn.as_ref())),
             secrets,
+        ),
+        (
+            "checkpoints.postgres.caConfigMap",
+            postgres.is_some_and(|it| it.ca_config_map.is_some()),
+            "caFile",
         ),
         (
             "checkpoints.kubernetes",

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::SecretRef;
+use super::{KeyRef, SecretRef};
 use crate::duration::DurationText;
 
 /// Cursors in Postgres: the table `wsp_checkpoint`, and `wsp_checkpoint_lease` beside it. Each
@@ -18,9 +18,13 @@ pub struct PostgresCheckpoints {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dsn: Option<SecretRef>,
     /// A file of PEM certificates to trust instead of the built-in roots (or of `sslrootcert`).
-    /// Example: `/etc/worldstream/postgres-ca.pem`.
+    /// Without a cluster alone. Example: `/etc/worldstream/postgres-ca.pem`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<String>,
+    /// The same from a ConfigMap in the profile's namespace, in a cluster alone. Example:
+    /// `{name: postgres-ca, key: ca.pem}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_config_map: Option<KeyRef>,
     /// How long a checkpoint is held unless the lease is renewed, 1s to 1h. It is renewed by
     /// saves, and by a heartbeat whenever a third of it has passed. After a crash another process
     /// waits for its end; a replacement in the same Job does not.
@@ -35,6 +39,7 @@ impl Default for PostgresCheckpoints {
         PostgresCheckpoints {
             dsn: None,
             ca_file: None,
+            ca_config_map: None,
             lease_term: DurationText::secs(15),
             timeout: DurationText::secs(10),
         }

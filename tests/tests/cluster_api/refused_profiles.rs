@@ -90,6 +90,18 @@ fn sources() {
             json!({ "checkpoints": { "kubernetes": {}, "file": {} } }),
             &["spec.checkpoints.kubernetes", "expected one store"],
         ),
+        profile(
+            json!({ "checkpoints": { "postgres": {}, "kubernetes": {} } }),
+            &["spec.checkpoints.postgres", "expected one store"],
+        ),
+        profile(
+            json!({ "checkpoints": { "postgres": { "dsn": { "env": "A", "secret": key } } } }),
+            &["spec.checkpoints.postgres.dsn", "exactly one of file, env, secret"],
+        ),
+        profile(
+            json!({ "checkpoints": { "postgres": { "caFile": "/ca.pem", "caConfigMap": key } } }),
+            &["spec.checkpoints.postgres.caConfigMap", "expected either"],
+        ),
     ]);
 }
 
@@ -169,6 +181,14 @@ fn values() {
         profile(
             json!({ "checkpoints": { "maxUnsaved": "0s" } }),
             &["spec.checkpoints.maxUnsaved", "more than 0"],
+        ),
+        profile(
+            json!({ "checkpoints": { "postgres": { "leaseTerm": "61m" } } }),
+            &["spec.checkpoints.postgres.leaseTerm", "1s to 1h"],
+        ),
+        profile(
+            json!({ "checkpoints": { "postgres": { "timeout": "0s" } } }),
+            &["spec.checkpoints.postgres.timeout", "more than 0"],
         ),
         profile(
             json!({ "clock": { "lead": "61s" } }),

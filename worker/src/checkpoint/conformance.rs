@@ -357,13 +357,18 @@ async fn reference_goes_on_with_ours(subject: &dyn Subject, reference: &dyn Refe
     assert_eq!(reference.read(&key).await, Some(cursor(3, 120)));
 }
 
-/// The reference knows no leases: what it does to a checkpoint that is held is noticed.
+/// The reference knows no leases: what it does to a checkpoint that is held is noticed by the next
+/// save, or where its own files follow behind, when they are brought up to it.
 async fn reference_beside_a_holder(subject: &dyn Subject, reference: &dyn Reference) {
     let key = key("reference-beside");
     let mut lease = take(subject, &key).await;
     lease.save(&checkpoint(3, 77)).await.unwrap();
+    lease.settle().await.unwrap();
     reference.write(&key, &cursor(3, 99)).await;
-    let failure = lease.save(&checkpoint(3, 120)).await.unwrap_err();
+    let failure = match lease.save(&checkpoint(3, 120)).await {
+        Ok(()) => lease.settle().await.unwrap_err(),
+        Err(failure) => failure,
+    };
     assert_eq!(failure.reason(), Reason::CheckpointConflict);
     assert_eq!(reference.read(&key).await, Some(cursor(3, 99)));
 }

@@ -657,9 +657,9 @@ fn broken() -> Vec<Case> {
             &["spec.checkpoints.file.root: is empty"],
         ),
         bad_profile(
-            &[GATE, "checkpoints: {postgres: {}}"],
+            &[GATE, "checkpoints: {redis: {}}"],
             usage,
-            &["spec.checkpoints.postgres: unknown field"],
+            &["spec.checkpoints.redis: unknown field"],
         ),
         bad_profile(
             &[GATE, "clock: {lead: 2m}"],
