@@ -1,6 +1,7 @@
 //! The view of an output: its parts, rows in order, and finding the place to go on (contracts
 //! section 3).
 
+pub mod build;
 mod check;
 mod columns;
 mod footer;
