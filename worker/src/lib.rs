@@ -14,14 +14,15 @@ pub mod clock;
 pub mod devgate;
 pub mod engine;
 pub mod envelope;
-pub mod failure;
 pub mod gate;
 pub mod plan;
 pub mod report;
 pub mod sample;
 pub mod stop;
-pub mod time;
 pub mod view;
 pub mod world;
 
+pub use worldstream_crds::{failure, time};
+
 pub use failure::Failure;
+pub use worldstream_crds::time;

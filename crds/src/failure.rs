@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use worldstream_crds::{ExitCode, Reason};
+use crate::{ExitCode, Reason};
 
 /// Why something failed, in the words that a person needs to mend it.
 ///
@@ -121,7 +121,7 @@ impl Failure {
 
 /// A text as it can stand in one line of a log or a terminal: what was found in a broken file may
 /// hold anything.
-pub(crate) fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -1,15 +1,14 @@
 //! A StreamProfile made into the parts of a plan: every value checked, every file that it names
 //! read. Relative paths count from the working directory, as they do in flags.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use worldstream_crds::{
-    AuthSpec, OnQuarantine, OutputList, SecretRef, StreamProfileSpec, TextSource,
-};
+use crate::{AuthSpec, OnQuarantine, OutputList, SecretRef, StreamProfileSpec, TextSource};
 
 use super::documents::Document;
 use super::error::PlanError;
+use super::files::Files;
 use super::values::{self, Checked};
 use super::{
     AuthPlan, Mount, Named, QuarantinePlan, RetryPlan, SecretSource, built_in, policy_files,
@@ -89,6 +88,7 @@ pub fn text(
     profile: &Document<StreamProfileSpec>,
     path: &str,
     source: &TextSource,
+    files: &dyn Files,
 ) -> Result<Named> {
     one_of(
         profile,
@@ -112,7 +112,7 @@ pub fn text(
             &format!("{path}.file"),
             values::some_text(file.clone()),
         )?;
-        let text = match std::fs::read(&file) {
+        let text = match files.read(Path::new(&file)) {
             Ok(bytes) => String::from_utf8(bytes).map_err(|error| format!("is not UTF-8: {error}")),
             Err(error) => Err(error.to_string()),
         };
@@ -126,10 +126,13 @@ pub fn text(
 
 /// The producer allowlist; none if the profile names none. A file that is absent or unreadable is
 /// found out when the world is verified, in its place among the checks.
-pub fn allowlist(profile: &Document<StreamProfileSpec>) -> Result<Option<Named>> {
+pub fn allowlist(
+    profile: &Document<StreamProfileSpec>,
+    files: &dyn Files,
+) -> Result<Option<Named>> {
     let source = profile.spec.producer.allowlist.as_ref();
     source
-        .map(|source| text(profile, "spec.producer.allowlist", source))
+        .map(|source| text(profile, "spec.producer.allowlist", source, files))
         .transpose()
 }
 
@@ -139,6 +142,7 @@ pub fn outputs(
     path: &str,
     list: &Option<OutputList>,
     default: &str,
+    files: &dyn Files,
 ) -> Result<Vec<String>> {
     let default = OutputList::built_in(default);
     let list = list.as_ref().unwrap_or(&default);
@@ -167,7 +171,7 @@ pub fn outputs(
     }
     let file = list.file.clone().unwrap_or_default();
     let file = check(profile, &format!("{path}.file"), values::some_text(file))?;
-    let text = std::fs::read_to_string(&file).map_err(|error| {
+    let text = files.read_text(Path::new(&file)).map_err(|error| {
         let message = format!("{file} cannot be read: {error}");
         profile.yaml.wrong(&format!("{path}.file"), message)
     })?;
