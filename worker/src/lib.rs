@@ -15,6 +15,7 @@ pub mod devgate;
 pub mod engine;
 pub mod envelope;
 pub mod gate;
+pub mod oracle;
 pub mod plan;
 pub mod report;
 pub mod sample;
@@ -25,4 +26,3 @@ pub mod world;
 pub use worldstream_crds::{failure, time};
 
 pub use failure::Failure;
-pub use worldstream_crds::time;

@@ -5,7 +5,7 @@ mod client;
 mod encode;
 mod figures;
 mod paced;
-mod process;
+pub mod process;
 mod resume;
 mod sink;
 mod whole_path;

@@ -5,6 +5,7 @@ pub mod checkpoints;
 pub mod demo;
 pub mod dev_gate;
 pub mod logs;
+pub mod oracle;
 pub mod pages;
 pub mod plan;
 pub mod quiet;
@@ -63,6 +64,8 @@ pub enum Command {
     Checkpoints(checkpoints::CheckpointsArgs),
     /// A world, a gate and a replay in one process
     Demo(demo::DemoArgs),
+    /// Build, seal, check and show worlds
+    Oracle(oracle::OracleArgs),
     /// Print shell completions
     Completions(pages::CompletionsArgs),
     /// Print the manual page
@@ -109,6 +112,7 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Checkpoints(args) => checkpoints::run(&args, json, &mut out)
             .map_err(Into::into)
             .map(done),
+        Command::Oracle(args) => oracle::run(&args, json, &mut out),
         Command::Completions(args) => pages::completions(&args, &mut out)
             .map_err(Into::into)
             .map(done),

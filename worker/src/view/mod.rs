@@ -6,6 +6,7 @@ mod check;
 mod columns;
 mod footer;
 mod guarded;
+mod histogram;
 mod object;
 mod part;
 mod prune;
@@ -16,6 +17,7 @@ mod source;
 mod tests;
 
 pub use check::{fingerprint, plan_view};
+pub use histogram::{Histogram, histogram};
 pub use reader::{ReadLimits, ResumeAt, RowReader, Usage, place_of};
 pub use scan::{StepBack, ViewScan, scan};
 

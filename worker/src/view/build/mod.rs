@@ -6,6 +6,7 @@
 //!   [parts]    reader  [coding]   [runs]      [merge]   [encode]           [recount]    [publish]
 //! ```
 
+pub mod audit;
 mod coding;
 mod encode;
 mod journal;
@@ -166,6 +167,12 @@ pub fn build(
     let cleaned = workplace.clean();
     let built = built?;
     cleaned.map(|()| built)
+}
+
+/// How many raw parts an output has, and their bytes; none if they cannot be found.
+pub async fn raw_size(target: &Target<'_>, output: &CatalogueOutput) -> (usize, u64) {
+    let found = find(target, output).await.unwrap_or_default();
+    (found.len(), found.iter().map(|it| it.size).sum())
 }
 
 async fn look(target: &Target<'_>, output_id: &str, locator_digest: &str) -> Result<There> {

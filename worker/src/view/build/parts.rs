@@ -126,6 +126,8 @@ pub struct RawParts {
     pub root: TypePtr,
     /// The Arrow schema that the writer of the first part left in it, for readers that heed it.
     pub hint: Option<String>,
+    /// Who wrote them, if all say the same.
+    pub created_by: Option<String>,
 }
 
 impl RawParts {
@@ -297,7 +299,10 @@ pub(in crate::view) async fn open(found: Vec<Object>) -> Result<RawParts> {
         let groups = metadata.row_groups().iter();
         groups.map(|it| it.total_byte_size().unsigned_abs()).sum()
     };
+    let by = |metadata: &ParquetMetaData| metadata.file_metadata().created_by().map(str::to_owned);
+    let same_hand = footers.iter().all(|(_, it)| by(it) == by(metadata));
     Ok(RawParts {
+        created_by: by(metadata).filter(|_| same_hand),
         rows: footers.iter().map(|(part, _)| part.rows).sum(),
         bytes: footers.iter().map(|(part, _)| part.size).sum(),
         plain_bytes: footers.iter().map(|(_, metadata)| plain(metadata)).sum(),
