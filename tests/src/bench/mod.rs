@@ -8,6 +8,7 @@ mod paced;
 pub mod process;
 mod resume;
 mod sink;
+pub mod views;
 mod whole_path;
 mod worlds;
 

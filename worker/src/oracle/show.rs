@@ -35,7 +35,7 @@ pub struct Shown {
     pub seal: Word,
     /// One for each gate that the outputs require.
     pub gates: Vec<GateShown>,
-    /// Outputs that the profile knows of or that have a view.
+    /// Outputs that have raw parts or a view.
     pub outputs: Vec<OutputShown>,
 }
 
@@ -158,32 +158,23 @@ async fn identity(world: &OpenWorld) -> (Word, Word) {
     (text, seal)
 }
 
-/// The outputs of the profile's lists, and those that have a view.
+/// The outputs of the catalogue, and those that have a view.
 async fn known(world: &OpenWorld) -> Result<Vec<CatalogueOutput>> {
-    let lists = &world.plan.selection;
-    let mut ids: Vec<String> = [&lists.context_fraud, &lists.context_baseline, &lists.traffic]
-        .into_iter()
-        .flatten()
-        .cloned()
-        .collect();
+    let mut outputs: Vec<CatalogueOutput> = world.catalogue.iter().cloned().collect();
     let folders = world.store.folders("stream_view/ts_utc").await;
     let folders = folders.map_err(|error| {
         Failure::new(Reason::StreamFailed, world.store.name("stream_view/ts_utc")).cause(&error)
     })?;
-    let views = folders.iter().filter_map(|name| name.strip_prefix("output_id="));
-    ids.extend(views.map(str::to_owned));
-    let mut outputs: Vec<CatalogueOutput> = Vec::new();
-    for id in ids {
-        if outputs.iter().any(|known| known.id == id) {
-            continue;
+    for id in folders.iter().filter_map(|name| name.strip_prefix("output_id=")) {
+        if outputs.iter().all(|known| known.id != id) {
+            outputs.push(CatalogueOutput {
+                id: id.to_owned(),
+                class: String::new(),
+                path_template: String::new(),
+                primary_key: Vec::new(),
+                gates: Vec::new(),
+            });
         }
-        outputs.push(world.catalogue.get(&id).cloned().unwrap_or(CatalogueOutput {
-            id,
-            class: String::new(),
-            path_template: String::new(),
-            primary_key: Vec::new(),
-            gates: Vec::new(),
-        }));
     }
     Ok(outputs)
 }

@@ -21,6 +21,8 @@ mod runs;
 mod sort;
 mod stats;
 mod workplace;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
