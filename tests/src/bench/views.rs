@@ -92,7 +92,9 @@ pub fn compare(dir: &Path, rows: u64, memory: &str) -> Result<Compared, String> 
     fs::create_dir_all(&others).map_err(|error| shown(&others, &error))?;
     let raw_bytes = size(&raw)?;
 
-    say(&format!("{rows} rows by DuckDB, memory limit {DUCKDB_MEMORY}, {threads} threads"));
+    say(&format!(
+        "{rows} rows by DuckDB, memory limit {DUCKDB_MEMORY}, {threads} threads"
+    ));
     let query = format!(
         "import duckdb
 c = duckdb.connect()
@@ -101,7 +103,8 @@ c.execute('SET threads={threads}')
 c.execute(\"SET temp_directory='{temporary}'\")
 c.execute(\"\"\"COPY (
   SELECT * EXCLUDE (filename, file_row_number)
-  FROM read_parquet('{raw}/part-*.parquet', filename = true, file_row_number = true)
+  FROM read_parquet('{raw}/part-*.parquet', filename = true, file_row_number = true,
+                    hive_partitioning = false)
   ORDER BY ts_utc::TIMESTAMP, filename, file_row_number
 ) TO '{out}/part-000000.parquet'
   (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE 122880)\"\"\")
@@ -113,7 +116,9 @@ c.execute(\"\"\"COPY (
     let duckdb = measure_done(Command::new(python).args(["-c", &query]))?;
     let duckdb = figures(&duckdb, &others)?;
 
-    say(&format!("{rows} rows by worldstream, --memory {memory}, {threads} threads"));
+    say(&format!(
+        "{rows} rows by worldstream, --memory {memory}, {threads} threads"
+    ));
     let ours = measure_done(
         Command::new(program())
             .args(["--json", "oracle", "build-views"])
@@ -152,7 +157,10 @@ pub fn table(compared: &[Compared]) -> String {
     for it in compared {
         let pair = |figures: &Figures| format!("{:.1} / {:.0}", figures.seconds, figures.peak_mib);
         let mark = |ratio: f64, goal: f64| {
-            format!("{ratio:.2} {}", if ratio <= goal { "met" } else { "missed" })
+            format!(
+                "{ratio:.2} {}",
+                if ratio <= goal { "met" } else { "missed" }
+            )
         };
         text.push_str(&format!(
             "{:>12}  {:>10}  {:>22}  {:>22}  {:>12}  {:>12}\n",
@@ -207,14 +215,19 @@ fn world(dir: &Path, rows: u64) -> Result<(PathBuf, PathBuf), String> {
     // The small sample says what world it is; its rows are replaced.
     let sample = measure_done(
         Command::new(program())
-            .args(["--json", "sample", "--rows", "2", "--days", "1", "--output", OUTPUT, "--out"])
+            .args([
+                "--json", "sample", "--rows", "2", "--days", "1", "--output", OUTPUT, "--out",
+            ])
             .arg(&world),
     )?;
     let report: serde_json::Value =
         serde_json::from_str(&sample.stdout).map_err(|error| error.to_string())?;
     let text = |field: &str| report[field].as_str().unwrap_or_default().to_owned();
     let (fingerprint, parameters) = (text("manifestFingerprint"), text("parameterHash"));
-    let (seed, scenario) = (report["seed"].as_u64().unwrap_or_default(), text("scenarioId"));
+    let (seed, scenario) = (
+        report["seed"].as_u64().unwrap_or_default(),
+        text("scenarioId"),
+    );
     let raw = world.join(format!(
         "data/layer3/6B/{OUTPUT}/seed={seed}/parameter_hash={parameters}/\
          manifest_fingerprint={fingerprint}/scenario_id={scenario}"
@@ -289,11 +302,15 @@ fn traffic(
         frauds.push(random.random_range(0..50) == 0);
     }
     let seqs: Vec<i64> = flows.iter().map(|flow| (flow >> 63) as i64).collect();
-    let types = seqs.iter().map(|seq| ["AUTH_REQUEST", "AUTH_RESPONSE"][*seq as usize]);
+    let types = seqs
+        .iter()
+        .map(|seq| ["AUTH_REQUEST", "AUTH_RESPONSE"][*seq as usize]);
     let types: StringArray = types.map(Some).collect();
     let campaigns = flows.iter().zip(&frauds);
     let campaigns: StringArray = campaigns
-        .map(|(flow, fraud)| fraud.then(|| ["T1:card_testing", "T2:ato", "T3:mule"][*flow as usize % 3]))
+        .map(|(flow, fraud)| {
+            fraud.then(|| ["T1:card_testing", "T2:ato", "T3:mule"][*flow as usize % 3])
+        })
         .collect();
     let seeds = i64::try_from(seed)?;
     let columns: Vec<(&str, ArrayRef)> = vec![
@@ -310,8 +327,9 @@ fn traffic(
         ("campaign_id", Arc::new(campaigns)),
     ];
     let fields = columns.iter();
-    let fields: Vec<_> =
-        fields.map(|(name, it)| Field::new(*name, it.data_type().clone(), true)).collect();
+    let fields: Vec<_> = fields
+        .map(|(name, it)| Field::new(*name, it.data_type().clone(), true))
+        .collect();
     let arrays = columns.into_iter().map(|(_, it)| it).collect();
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?)
 }
@@ -329,9 +347,16 @@ fn same_rows(ours: &Path, others: &Path) -> Result<u64, String> {
         };
         let both = one.num_rows().min(other.num_rows());
         for (index, field) in one.schema().fields().iter().enumerate() {
-            let (one, other) = (one.column(index).slice(0, both), other.column(index).slice(0, both));
+            let (one, other) = (
+                one.column(index).slice(0, both),
+                other.column(index).slice(0, both),
+            );
             if one != other {
-                return Err(format!("column {} differs in rows {rows} to {}", field.name(), rows + both as u64));
+                return Err(format!(
+                    "column {} differs in rows {rows} to {}",
+                    field.name(),
+                    rows + both as u64
+                ));
             }
         }
         rows += both as u64;
@@ -349,7 +374,11 @@ struct Rows {
 
 impl Rows {
     fn of(folder: &Path) -> Result<Rows, String> {
-        Ok(Rows { parts: parts(folder)?.into_iter(), open: None, batch: None })
+        Ok(Rows {
+            parts: parts(folder)?.into_iter(),
+            open: None,
+            batch: None,
+        })
     }
 
     /// The next rows; none behind the last.

@@ -50,8 +50,9 @@ pub fn write(path: &Path, rows: &RecordBatch, how: &WriterProperties) {
 /// Rows of these columns, which may all be null.
 pub fn rows_of(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
     let fields = columns.iter();
-    let fields: Vec<_> =
-        fields.map(|(name, it)| Field::new(*name, it.data_type().clone(), true)).collect();
+    let fields: Vec<_> = fields
+        .map(|(name, it)| Field::new(*name, it.data_type().clone(), true))
+        .collect();
     let arrays = columns.into_iter().map(|(_, it)| it).collect();
     RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).unwrap()
 }
@@ -90,7 +91,10 @@ pub fn open(world: &MadeWorld) -> OpenWorld {
         engine_run_root: Some(world.root()),
         ..RunFlags::default()
     });
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(OpenWorld::open(plan.unwrap())).unwrap()
 }
 
@@ -98,7 +102,13 @@ pub fn open(world: &MadeWorld) -> OpenWorld {
 pub fn build(world: &MadeWorld, output: &str, options: &BuildOptions) -> Result<Built, Failure> {
     let world = open(world);
     let output = world.outputs(&[output.to_owned()]).unwrap().remove(0);
-    build::build(&world.target(), &output, options, &Progress::default(), &|_| {})
+    build::build(
+        &world.target(),
+        &output,
+        options,
+        &Progress::default(),
+        &|_| {},
+    )
 }
 
 /// Little memory and small parts: many runs, several parts.
@@ -127,7 +137,11 @@ pub struct Rows {
 }
 
 pub fn read(folder: &Path) -> Rows {
-    Rows { files: files(folder).into_iter(), open: None, ready: None }
+    Rows {
+        files: files(folder).into_iter(),
+        open: None,
+        ready: None,
+    }
 }
 
 impl Rows {

@@ -22,8 +22,9 @@ fn world(rows: u64) -> (MadeWorld, PathBuf) {
 fn beside(world: &MadeWorld) -> Vec<String> {
     let views = PathBuf::from(world.root()).join("stream_view/ts_utc");
     let entries = fs::read_dir(views).into_iter().flatten();
-    let mut names: Vec<_> =
-        entries.map(|it| it.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<_> = entries
+        .map(|it| it.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
     names.sort();
     names
 }
@@ -31,7 +32,15 @@ fn beside(world: &MadeWorld) -> Vec<String> {
 #[test]
 fn a_build_that_is_killed_again_and_again_comes_to_its_end() {
     let (world, expected) = world(600_000);
-    let args = ["oracle", "build-views", &world.root(), "--output", EVENTS, "--memory", "64MiB"];
+    let args = [
+        "oracle",
+        "build-views",
+        &world.root(),
+        "--output",
+        EVENTS,
+        "--memory",
+        "64MiB",
+    ];
     let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(7);
     let mut patience = Duration::from_millis(200);
     let (mut kills, mut resumed) = (0, 0);
@@ -52,7 +61,10 @@ fn a_build_that_is_killed_again_and_again_comes_to_its_end() {
     };
     let built = &done.expect(0).json()[0];
     assert!(kills > 0);
-    assert!(resumed == 0 || built["resumed_rows"].as_u64() > Some(0), "{built}");
+    assert!(
+        resumed == 0 || built["resumed_rows"].as_u64() > Some(0),
+        "{built}"
+    );
     assert_eq!(same_rows(&world.view(EVENTS), &expected), 600_000);
     assert_eq!(beside(&world), [format!("output_id={EVENTS}")]);
 }
@@ -62,13 +74,24 @@ fn a_build_goes_on_with_what_was_sorted() {
     let (world, expected) = world(400_000);
     let spill = tempfile::tempdir().unwrap();
     let spill_dir = spill.path().display().to_string();
-    let args = ["oracle", "build-views", &world.root(), "--output", EVENTS, "--memory", "64MiB"];
+    let args = [
+        "oracle",
+        "build-views",
+        &world.root(),
+        "--output",
+        EVENTS,
+        "--memory",
+        "64MiB",
+    ];
     let args = run(args).args(["--spill-dir", &spill_dir, "--json"]);
     let building = args.start();
     worldstream_tests::inside::until("the first run", || runs_noted(spill.path()) > 0);
     building.kill();
     let built = args.finish().expect(0);
-    assert!(built.json()[0]["resumed_rows"].as_u64() > Some(0), "{built:?}");
+    assert!(
+        built.json()[0]["resumed_rows"].as_u64() > Some(0),
+        "{built:?}"
+    );
     assert_eq!(same_rows(&world.view(EVENTS), &expected), 400_000);
     let left: Vec<_> = fs::read_dir(spill.path()).unwrap().collect();
     assert!(left.is_empty(), "{left:?}");
@@ -82,7 +105,9 @@ fn runs_noted(spill: &Path) -> usize {
     let journals = folders.map(|it| it.unwrap().path().join("journal.json"));
     let noted = journals.filter_map(|path| fs::read(path).ok());
     let noted = noted.filter_map(|it| serde_json::from_slice::<serde_json::Value>(&it).ok());
-    noted.map(|it| it["runs"].as_array().map_or(0, Vec::len)).sum()
+    noted
+        .map(|it| it["runs"].as_array().map_or(0, Vec::len))
+        .sum()
 }
 
 /// Runs of other raw parts are of no use.
@@ -90,7 +115,15 @@ fn a_changed_part_begins_anew() {
     let (world, _) = world(400_000);
     let spill = tempfile::tempdir().unwrap();
     let spill_dir = spill.path().display().to_string();
-    let args = ["oracle", "build-views", &world.root(), "--output", EVENTS, "--memory", "64MiB"];
+    let args = [
+        "oracle",
+        "build-views",
+        &world.root(),
+        "--output",
+        EVENTS,
+        "--memory",
+        "64MiB",
+    ];
     let args = run(args).args(["--spill-dir", &spill_dir, "--json"]);
     let building = args.start();
     worldstream_tests::inside::until("the first run", || runs_noted(spill.path()) > 0);
@@ -105,7 +138,15 @@ fn a_changed_part_begins_anew() {
 #[test]
 fn an_interrupted_build_says_so_and_keeps_what_it_has() {
     let (world, _) = world(400_000);
-    let args = ["oracle", "build-views", &world.root(), "--output", EVENTS, "--memory", "64MiB"];
+    let args = [
+        "oracle",
+        "build-views",
+        &world.root(),
+        "--output",
+        EVENTS,
+        "--memory",
+        "64MiB",
+    ];
     let building = run(args).start();
     let work = PathBuf::from(world.root()).join(format!("stream_view/ts_utc/.building-{EVENTS}"));
     worldstream_tests::inside::until("the first run", || runs_noted(&work) > 0);
@@ -118,7 +159,14 @@ fn an_interrupted_build_says_so_and_keeps_what_it_has() {
 #[test]
 fn of_two_builds_at_once_one_waits_and_finds_the_view() {
     let (world, expected) = world(200_000);
-    let args = ["oracle", "build-views", &world.root(), "--output", EVENTS, "--json"];
+    let args = [
+        "oracle",
+        "build-views",
+        &world.root(),
+        "--output",
+        EVENTS,
+        "--json",
+    ];
     let both = [run(args).start(), run(args).start(), run(args).start()];
     let both = both.map(|it| it.finish().expect(0));
     let there = |it: &&worldstream_tests::Finished| it.json()[0]["already_there"] == true;
@@ -145,8 +193,16 @@ fn a_disk_that_is_full_is_said_and_leaves_nothing() {
     let full = build(small.path());
     let said = String::from_utf8_lossy(&full.stderr).into_owned();
     assert_eq!(full.status.code(), Some(10), "{said}");
-    assert!(said.contains("No space left") && said.contains("run-000000"), "{said}");
-    assert!(!said.lines().any(|line| line.starts_with("worldstream-build")), "{said}");
+    assert!(
+        said.contains("No space left") && said.contains("run-000000"),
+        "{said}"
+    );
+    assert!(
+        !said
+            .lines()
+            .any(|line| line.starts_with("worldstream-build")),
+        "{said}"
+    );
     assert_eq!(beside(&world), [String::new(); 0]);
     // With room the same command ends well.
     let elsewhere = tempfile::tempdir().unwrap();

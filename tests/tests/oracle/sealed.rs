@@ -25,8 +25,13 @@ fn a_second_sealing_changes_nothing_and_another_one_is_refused() {
     let files = ["_oracle_pack_manifest.json", "_SEALED.json"].map(|name| root.join(name));
     let plan = |profile: &str| {
         worldstream_tests::run([
-            "plan", "--profile", profile, "--engine-run-root", &world.root(),
-            "--platform-run-id", worldstream_tests::PLATFORM_RUN_ID,
+            "plan",
+            "--profile",
+            profile,
+            "--engine-run-root",
+            &world.root(),
+            "--platform-run-id",
+            worldstream_tests::PLATFORM_RUN_ID,
         ])
         .finish()
     };
@@ -35,7 +40,11 @@ fn a_second_sealing_changes_nothing_and_another_one_is_refused() {
     assert_eq!(first.stdout.matches("written").count(), 2, "{first:?}");
     let before = files.clone().map(|file| fs::read(file).unwrap());
     let second = seal(&world, "2026.1").expect(0);
-    assert_eq!(second.stdout.matches("there already").count(), 2, "{second:?}");
+    assert_eq!(
+        second.stdout.matches("there already").count(),
+        2,
+        "{second:?}"
+    );
     assert!(before == files.clone().map(|file| fs::read(file).unwrap()));
 
     // It is a seal that a replay takes, with ids as the contract has them.
@@ -78,7 +87,10 @@ fn a_flag_is_a_seal() {
     let root = PathBuf::from(world.root());
     fs::write(root.join("_SEALED.flag"), "").unwrap();
     let sealed = seal(&world, "r").expect(0);
-    assert!(sealed.stdout.contains("seal      there already"), "{sealed:?}");
+    assert!(
+        sealed.stdout.contains("seal      there already"),
+        "{sealed:?}"
+    );
     assert!(!root.join("_SEALED.json").exists());
 }
 
@@ -89,7 +101,11 @@ fn a_world_is_shown_with_its_outputs_and_their_times() {
     let outputs = shown["outputs"].as_array().unwrap();
     assert_eq!(outputs.len(), 6, "{shown}");
     for output in outputs {
-        let rows = if output["output_id"].as_str().unwrap().contains("event_stream") {
+        let rows = if output["output_id"]
+            .as_str()
+            .unwrap()
+            .contains("event_stream")
+        {
             4_000
         } else {
             2_000
@@ -99,19 +115,31 @@ fn a_world_is_shown_with_its_outputs_and_their_times() {
         assert_eq!(output["raw_parts"], 3);
         let steps = output["histogram"].as_array().unwrap();
         assert_eq!(steps.len(), 60);
-        assert_eq!(steps.iter().map(|it| it.as_u64().unwrap()).sum::<u64>(), rows);
+        assert_eq!(
+            steps.iter().map(|it| it.as_u64().unwrap()).sum::<u64>(),
+            rows
+        );
         let receipt = world.view(output["output_id"].as_str().unwrap());
         let receipt = json(&receipt.join("_stream_sort_receipt.json"));
         assert_eq!(output["first"], receipt["sorted_stats"]["min_ts_utc"]);
         assert_eq!(output["last"], receipt["sorted_stats"]["max_ts_utc"]);
     }
     let text = oracle(["show", &world.root()]).expect(0).stdout;
-    for part in ["sealed", "passed  gate.layer3.6B.validation", "4,000", "2026-01-01", "█"] {
+    for part in [
+        "sealed",
+        "passed  gate.layer3.6B.validation",
+        "4,000",
+        "2026-01-01",
+        "█",
+    ] {
         assert!(text.contains(part), "{part} in {text}");
     }
     // What is wrong is shown, too.
     let part = files(&world.view(EVENTS)).remove(0);
     fs::write(part, "no parquet").unwrap();
     let text = oracle(["show", &world.root(), "--quick"]).expect(0).stdout;
-    assert!(text.contains("STREAM_FAILED") && !text.contains('█'), "{text}");
+    assert!(
+        text.contains("STREAM_FAILED") && !text.contains('█'),
+        "{text}"
+    );
 }

@@ -51,14 +51,21 @@ pub fn check(
     let root = plan.engine_run_root.clone();
     let opened = runtime.block_on(OpenWorld::open(plan));
     let world = checks.note("run receipt and scenario", opened, |world| {
-        format!("run {}, scenario {}", world.receipt.run_id, world.key.scenario_id)
+        format!(
+            "run {}, scenario {}",
+            world.receipt.run_id, world.key.scenario_id
+        )
     });
     let Some(world) = world else {
         return Ok(report(root, None, deep, checks.made));
     };
     runtime.block_on(pack_checks(&world, &mut checks));
     let outputs = checks.note("outputs", world.outputs(outputs), |outputs| {
-        outputs.iter().map(|it| it.id.as_str()).collect::<Vec<_>>().join(", ")
+        outputs
+            .iter()
+            .map(|it| it.id.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
     });
     let mut made = checks.made;
     for output in outputs.unwrap_or_default() {
@@ -100,11 +107,17 @@ async fn pack_checks(world: &OpenWorld, checks: &mut Checks) {
     let manifest = pack::read_manifest(&world.store, &world.key, plan.require_manifest).await;
     let pack = match manifest {
         Ok(None) => {
-            checks.skipped("pack manifest", "there is none, and the profile asks for none");
+            checks.skipped(
+                "pack manifest",
+                "there is none, and the profile asks for none",
+            );
             None
         }
         Ok(Some(pack)) => checks.note("pack manifest", Ok(pack), |pack| {
-            format!("pack {}, release {}", pack.oracle_pack_id, pack.engine_release)
+            format!(
+                "pack {}, release {}",
+                pack.oracle_pack_id, pack.engine_release
+            )
         }),
         Err(failure) => {
             checks.failed("pack manifest", &failure);
@@ -123,7 +136,10 @@ async fn pack_checks(world: &OpenWorld, checks: &mut Checks) {
             Err(failure) if !plan.compare_digests => {
                 checks.skipped(
                     "catalogue and gate map",
-                    &format!("others than the profile's, which does not ask: {}", failure.message()),
+                    &format!(
+                        "others than the profile's, which does not ask: {}",
+                        failure.message()
+                    ),
                 );
             }
             compared => {
@@ -140,12 +156,7 @@ async fn pack_checks(world: &OpenWorld, checks: &mut Checks) {
     }
 }
 
-async fn gate_checks(
-    world: &OpenWorld,
-    output: &CatalogueOutput,
-    deep: bool,
-    checks: &mut Checks,
-) {
+async fn gate_checks(world: &OpenWorld, output: &CatalogueOutput, deep: bool, checks: &mut Checks) {
     if output.gates.is_empty() {
         checks.skipped("gates", "it requires none");
         return;

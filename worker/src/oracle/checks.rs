@@ -41,7 +41,10 @@ pub(super) struct Checks {
 
 impl Checks {
     pub fn of(of: &str) -> Self {
-        Checks { of: of.to_owned(), made: Vec::new() }
+        Checks {
+            of: of.to_owned(),
+            made: Vec::new(),
+        }
     }
 
     /// Notes a check, and gives its value if it held.
@@ -65,7 +68,12 @@ impl Checks {
     }
 
     pub fn failed(&mut self, what: &str, failure: &Failure) {
-        self.add(what, State::Failed, Some(failure.reason()), failure.message());
+        self.add(
+            what,
+            State::Failed,
+            Some(failure.reason()),
+            failure.message(),
+        );
     }
 
     pub fn skipped(&mut self, what: &str, why: &str) {
@@ -85,6 +93,12 @@ impl Checks {
 
     fn add(&mut self, what: &str, state: State, reason: Option<Reason>, message: String) {
         let (of, what) = (self.of.clone(), what.to_owned());
-        self.made.push(Check { of, what, state, reason, message });
+        self.made.push(Check {
+            of,
+            what,
+            state,
+            reason,
+            message,
+        });
     }
 }

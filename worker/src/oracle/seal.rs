@@ -49,7 +49,12 @@ pub async fn seal(world: &OpenWorld, engine_release: &str) -> Result<Sealed> {
         scenario_id,
         seed,
     } = &world.key;
-    let id = oracle_pack_id(&world.key, engine_release, &catalogue_digest, &gate_map_digest);
+    let id = oracle_pack_id(
+        &world.key,
+        engine_release,
+        &catalogue_digest,
+        &gate_map_digest,
+    );
     let now = EventTime::wall_now().to_string().replace('Z', "+00:00");
     let manifest = json!({
         "version": VERSION,
@@ -125,14 +130,19 @@ async fn there(world: &OpenWorld, name: &str, value: &Value, reason: Reason) -> 
     // An id follows from the other fields: they say more.
     fields.sort_by_key(|field| field == "oracle_pack_id");
     let times = ["created_at_utc", "sealed_at_utc"];
-    let fields = fields.iter().filter(|field| !times.contains(&field.as_str()));
+    let fields = fields
+        .iter()
+        .filter(|field| !times.contains(&field.as_str()));
     for field in fields {
         if found.get(field) != value.get(field) {
             let shown = |value: Option<&Value>| value.map_or("nothing".into(), Value::to_string);
             return Err(mismatch()
                 .field(field)
                 .found(shown(found.get(field)))
-                .expected(format!("{}, as this sealing has it", shown(value.get(field)))));
+                .expected(format!(
+                    "{}, as this sealing has it",
+                    shown(value.get(field))
+                )));
         }
     }
     Ok(true)

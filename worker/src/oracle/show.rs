@@ -110,7 +110,10 @@ pub fn show(world: &OpenWorld, histograms: bool) -> Result<Shown> {
                     shown.histogram = found.steps;
                 }
                 Err(failure) => {
-                    shown.view = Word { ok: false, text: failure.to_string() };
+                    shown.view = Word {
+                        ok: false,
+                        text: failure.to_string(),
+                    };
                 }
             }
         }
@@ -119,11 +122,17 @@ pub fn show(world: &OpenWorld, histograms: bool) -> Result<Shown> {
             if gates.iter().any(|known| known.gate_id == *gate) {
                 continue;
             }
-            let alone = CatalogueOutput { gates: vec![gate.clone()], ..output.clone() };
+            let alone = CatalogueOutput {
+                gates: vec![gate.clone()],
+                ..output.clone()
+            };
             let checks = world.gates();
             let checked = checks.check([&alone], GateCheck::Existence, false);
             let passed = runtime.block_on(checked).is_ok();
-            gates.push(GateShown { gate_id: gate.clone(), passed });
+            gates.push(GateShown {
+                gate_id: gate.clone(),
+                passed,
+            });
         }
     }
     Ok(Shown {
@@ -141,18 +150,33 @@ pub fn show(world: &OpenWorld, histograms: bool) -> Result<Shown> {
 }
 
 async fn identity(world: &OpenWorld) -> (Word, Word) {
-    let wrong = |failure: Failure| Word { ok: false, text: failure.to_string() };
+    let wrong = |failure: Failure| Word {
+        ok: false,
+        text: failure.to_string(),
+    };
     let (pack, text) = match pack::read_manifest(&world.store, &world.key, false).await {
         Ok(Some(pack)) => {
             let text = format!("{} (release {})", pack.oracle_pack_id, pack.engine_release);
             (Some(pack), Word { ok: true, text })
         }
-        Ok(None) => (None, Word { ok: false, text: "none".into() }),
+        Ok(None) => (
+            None,
+            Word {
+                ok: false,
+                text: "none".into(),
+            },
+        ),
         Err(failure) => (None, wrong(failure)),
     };
     let seal = match pack::read_seal(&world.store, pack.as_ref(), false).await {
-        Ok(true) => Word { ok: true, text: "sealed".into() },
-        Ok(false) => Word { ok: false, text: "none".into() },
+        Ok(true) => Word {
+            ok: true,
+            text: "sealed".into(),
+        },
+        Ok(false) => Word {
+            ok: false,
+            text: "none".into(),
+        },
         Err(failure) => wrong(failure),
     };
     (text, seal)
@@ -165,7 +189,10 @@ async fn known(world: &OpenWorld) -> Result<Vec<CatalogueOutput>> {
     let folders = folders.map_err(|error| {
         Failure::new(Reason::StreamFailed, world.store.name("stream_view/ts_utc")).cause(&error)
     })?;
-    for id in folders.iter().filter_map(|name| name.strip_prefix("output_id=")) {
+    for id in folders
+        .iter()
+        .filter_map(|name| name.strip_prefix("output_id="))
+    {
         if outputs.iter().all(|known| known.id != id) {
             outputs.push(CatalogueOutput {
                 id: id.to_owned(),
@@ -193,10 +220,28 @@ async fn output_shown(
         return Ok(None);
     }
     let (view, plan) = match there {
-        false => (Word { ok: false, text: "none".into() }, None),
+        false => (
+            Word {
+                ok: false,
+                text: "none".into(),
+            },
+            None,
+        ),
         true => match view::plan_view(&world.store, &world.key.scenario_id, &output.id).await {
-            Ok(plan) => (Word { ok: true, text: "ok".into() }, Some(plan)),
-            Err(failure) => (Word { ok: false, text: failure.to_string() }, None),
+            Ok(plan) => (
+                Word {
+                    ok: true,
+                    text: "ok".into(),
+                },
+                Some(plan),
+            ),
+            Err(failure) => (
+                Word {
+                    ok: false,
+                    text: failure.to_string(),
+                },
+                None,
+            ),
         },
     };
     let parts = plan.as_ref().map_or(&[][..], |plan| &plan.parts);

@@ -108,7 +108,10 @@ impl Counts {
         for (bucket, rows) in self.buckets {
             let middle = (bucket * self.width + self.width / 2).clamp(first, last);
             let step = (i128::from(middle) - i128::from(first)) * counted.len() as i128 / span;
-            if let Some(count) = usize::try_from(step).ok().and_then(|it| counted.get_mut(it)) {
+            if let Some(count) = usize::try_from(step)
+                .ok()
+                .and_then(|it| counted.get_mut(it))
+            {
                 *count += rows;
             }
         }

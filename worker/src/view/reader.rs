@@ -212,7 +212,13 @@ impl RowReader {
     }
 
     fn open_part(&self, part: &PartPlan) -> Result<OpenPart> {
-        OpenPart::open(&self.store, part, &self.columns, self.limits, &self.blocking)
+        OpenPart::open(
+            &self.store,
+            part,
+            &self.columns,
+            self.limits,
+            &self.blocking,
+        )
     }
 
     /// Goes behind the cursor's row, once that was seen to carry the cursor's event time.

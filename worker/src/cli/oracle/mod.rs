@@ -154,7 +154,9 @@ pub fn run(args: &OracleArgs, json: bool, out: &mut dyn Write) -> Result<ExitCod
             Ok(ExitCode::Done)
         }
         Command::Check(args) => {
-            let threads = args.threads.map_or_else(check::default_threads, usize::from);
+            let threads = args
+                .threads
+                .map_or_else(check::default_threads, usize::from);
             let deep = args.deep.then_some(threads);
             let report = watch::counting(json || !args.deep, |rows| {
                 check::check(args.world.plan()?, &args.outputs, deep, rows).map_err(CliError::from)
@@ -223,7 +225,9 @@ fn usage(flag: &str, found: u64, expected: &str) -> CliError {
 
 /// Bytes: a number with KiB, MiB, GiB (or Ki, Mi, Gi), or without.
 fn size(text: &str) -> Result<u64, String> {
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     let factor: u64 = match unit.trim_end_matches('B') {
         "" => 1,
@@ -232,7 +236,9 @@ fn size(text: &str) -> Result<u64, String> {
         "Gi" => 1 << 30,
         _ => return Err("found another unit than KiB, MiB or GiB".to_owned()),
     };
-    let number: u64 = number.parse().map_err(|_| "expected a number such as 256MiB")?;
+    let number: u64 = number
+        .parse()
+        .map_err(|_| "expected a number such as 256MiB")?;
     number
         .checked_mul(factor)
         .ok_or_else(|| "more than there is anywhere".to_owned())

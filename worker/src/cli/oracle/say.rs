@@ -117,8 +117,15 @@ pub fn shown(shown: &Shown, as_json: bool) -> Result<String> {
     }
     let mut rows = table::plain();
     rows.set_header([
-        "output", "rows", "first event", "last event", "raw parts", "raw size", "view parts",
-        "view size", "view",
+        "output",
+        "rows",
+        "first event",
+        "last event",
+        "raw parts",
+        "raw size",
+        "view parts",
+        "view size",
+        "view",
     ]);
     for output in &shown.outputs {
         let time = |it: Option<crate::time::EventTime>| it.map_or("–".to_owned(), second);
@@ -140,8 +147,11 @@ pub fn shown(shown: &Shown, as_json: bool) -> Result<String> {
         }
     }
     text.push_str(&format!("\n{}\n", table::text(&mut rows)));
-    let drawn: Vec<&OutputShown> =
-        shown.outputs.iter().filter(|it| !it.histogram.is_empty()).collect();
+    let drawn: Vec<&OutputShown> = shown
+        .outputs
+        .iter()
+        .filter(|it| !it.histogram.is_empty())
+        .collect();
     if !drawn.is_empty() {
         text.push_str("\nevents over time, from each output's first to its last\n");
         let width = drawn.iter().map(|it| it.output_id.len()).max().unwrap_or(0);

@@ -29,11 +29,19 @@ pub struct Finding {
 
 fn finding(what: &'static str, found: Result<String>) -> Finding {
     let skipped = false;
-    Finding { what, found, skipped }
+    Finding {
+        what,
+        found,
+        skipped,
+    }
 }
 
 fn skipped(what: &'static str, why: &str) -> Finding {
-    Finding { what, found: Ok(why.to_owned()), skipped: true }
+    Finding {
+        what,
+        found: Ok(why.to_owned()),
+        skipped: true,
+    }
 }
 
 /// The fields that a builder's manifest and receipt have (contracts section 3).
@@ -84,8 +92,14 @@ pub fn audit(
     let receipt = runtime.block_on(Notes::read(target, &format!("{folder}/{RECEIPT}")))?;
     let raw = runtime.block_on(find(target, output)).ok();
     let mut findings = vec![
-        finding("manifest", manifest.check(target, output, &MANIFEST_FIELDS, deep.is_some())),
-        finding("receipt", receipt.check(target, output, &RECEIPT_FIELDS, deep.is_some())),
+        finding(
+            "manifest",
+            manifest.check(target, output, &MANIFEST_FIELDS, deep.is_some()),
+        ),
+        finding(
+            "receipt",
+            receipt.check(target, output, &RECEIPT_FIELDS, deep.is_some()),
+        ),
         finding("receipt's rows", receipt.same_rows(view.rows)),
         match &raw {
             Some(found) => finding("raw parts", receipt.same_locators(found)),
@@ -99,7 +113,10 @@ pub fn audit(
     let parts = runtime.block_on(open(parts))?;
     let counted = recount(target.store, &parts.parts, &parts.time, threads, rows)?;
     findings.push(finding("order", in_order(&counted)));
-    findings.push(finding("rows of the view", receipt.same_stats(&parts, &counted.stats)));
+    findings.push(finding(
+        "rows of the view",
+        receipt.same_stats(&parts, &counted.stats),
+    ));
     let Some(found) = raw else {
         findings.push(skipped("raw against view", "there are no raw parts"));
         return Ok(findings);
@@ -124,12 +141,10 @@ fn object(target: &Target<'_>, part: &PartPlan) -> Object {
 fn in_order(counted: &Counted) -> Result<String> {
     match &counted.disorder {
         None => Ok("every row at or behind the time of the one ahead of it".to_owned()),
-        Some(at) => Err(
-            Failure::new(Reason::StreamSortValidationFailed, &at.file)
-                .field(format!("row {}", at.row))
-                .found("a time before that of the row ahead of it")
-                .expected("rows in the order of time"),
-        ),
+        Some(at) => Err(Failure::new(Reason::StreamSortValidationFailed, &at.file)
+            .field(format!("row {}", at.row))
+            .found("a time before that of the row ahead of it")
+            .expected("rows in the order of time")),
     }
 }
 
@@ -146,9 +161,8 @@ fn same_as_raw(
         let fields = parts.schema.fields().iter();
         fields.map(|field| field.name().clone()).collect()
     };
-    let failure = |field: String| {
-        Failure::new(Reason::StreamSortValidationFailed, &view.folder).field(field)
-    };
+    let failure =
+        |field: String| Failure::new(Reason::StreamSortValidationFailed, &view.folder).field(field);
     if names(parts) != names(raw) {
         return Err(failure("columns".into())
             .found(names(parts).join(", "))
@@ -159,7 +173,13 @@ fn same_as_raw(
         counted.stats.json(parts.time.unit),
         expected.json(raw.time.unit),
     );
-    for field in ["row_count", "min_ts_utc", "max_ts_utc", "hash_sum", "hash_sum2"] {
+    for field in [
+        "row_count",
+        "min_ts_utc",
+        "max_ts_utc",
+        "hash_sum",
+        "hash_sum2",
+    ] {
         if found[field] != expected[field] {
             return Err(failure(field.into())
                 .found(found[field].to_string())
@@ -206,9 +226,9 @@ impl Notes {
         let folder = target.store.name(&view_folder(&output.id));
         for &field in fields {
             let expected = match field {
-                "stream_view_id" => Some(
-                    stream_view_id(target.store.root(), &key.scenario_id, &output.id).into(),
-                ),
+                "stream_view_id" => {
+                    Some(stream_view_id(target.store.root(), &key.scenario_id, &output.id).into())
+                }
                 "engine_run_root" => Some(target.store.root().into()),
                 "stream_view_root" => Some(folder.clone().into()),
                 "engine_run_id" => Some(target.run_id.into()),
@@ -235,7 +255,9 @@ impl Notes {
                 _ => {}
             }
         }
-        let there = fields.iter().filter(|field| self.fields.contains_key(**field));
+        let there = fields
+            .iter()
+            .filter(|field| self.fields.contains_key(**field));
         Ok(format!("{} of {} fields", there.count(), fields.len()))
     }
 
@@ -246,7 +268,10 @@ impl Notes {
     /// The rows that it counted are those of the parts' footers, raw and sorted.
     fn same_rows(&self, rows: u64) -> Result<String> {
         if self.fields.get("raw_stats") != self.fields.get("sorted_stats") {
-            let raw = self.fields.get("raw_stats").map_or("nothing".into(), Value::to_string);
+            let raw = self
+                .fields
+                .get("raw_stats")
+                .map_or("nothing".into(), Value::to_string);
             return Err(self.wrong("sorted_stats", format!("{raw}, as in raw_stats")));
         }
         match self.stats("sorted_stats", "row_count") {
@@ -289,7 +314,10 @@ impl Notes {
             }
         }
         Ok(match own {
-            true => format!("{} rows, hash sums and time range as in the receipt", counted.rows),
+            true => format!(
+                "{} rows, hash sums and time range as in the receipt",
+                counted.rows
+            ),
             false => format!("{} rows and time range as in the receipt", counted.rows),
         })
     }

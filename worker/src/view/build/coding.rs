@@ -108,13 +108,18 @@ impl Coder {
     /// The value that all rows have, as one row.
     pub fn constant(&self, column: usize) -> Option<&ArrayRef> {
         let column = self.columns.get(column)?;
-        column.first.as_ref().filter(|_| column.coding == Coding::Constant)
+        column
+            .first
+            .as_ref()
+            .filter(|_| column.coding == Coding::Constant)
     }
 
     /// The dictionaries as texts, for whoever goes on later.
     pub fn dictionaries(&self) -> Vec<Vec<String>> {
         let columns = self.columns.iter();
-        columns.map(|column| column.dictionary.values.clone()).collect()
+        columns
+            .map(|column| column.dictionary.values.clone())
+            .collect()
     }
 
     /// Goes on where another one stood: its codings and dictionaries, and the table's first row.
@@ -148,7 +153,11 @@ impl Coder {
 impl Column {
     fn look(&mut self, array: &ArrayRef, is_time: bool) -> Result<(), ArrowError> {
         if self.coding == Coding::Constant {
-            if self.first.as_ref().is_none_or(|first| all_are(array, first)) {
+            if self
+                .first
+                .as_ref()
+                .is_none_or(|first| all_are(array, first))
+            {
                 return Ok(());
             }
             self.coding = match array.data_type() {
@@ -239,16 +248,25 @@ impl Dictionary {
             return false;
         };
         let values = dictionary.values();
-        if self.last.as_ref().is_some_and(|(last, _)| Arc::ptr_eq(last, values)) {
+        if self
+            .last
+            .as_ref()
+            .is_some_and(|(last, _)| Arc::ptr_eq(last, values))
+        {
             return true;
         }
-        let Some(texts) = values.as_string_opt::<i32>().filter(|it| it.null_count() == 0) else {
+        let Some(texts) = values
+            .as_string_opt::<i32>()
+            .filter(|it| it.null_count() == 0)
+        else {
             return false;
         };
         if texts.len() > MOST_VALUES {
             return false;
         }
-        let codes = texts.iter().map(|text| self.code_of(text.unwrap_or_default()));
+        let codes = texts
+            .iter()
+            .map(|text| self.code_of(text.unwrap_or_default()));
         let codes = codes.collect();
         self.last = Some((values.clone(), codes));
         self.values.len() <= MOST_VALUES && self.bytes <= MOST_BYTES
@@ -259,13 +277,18 @@ impl Dictionary {
         let (Some(dictionary), Some((_, codes))) =
             (array.as_dictionary_opt::<Int32Type>(), self.last.as_ref())
         else {
-            return Err(ArrowError::ComputeError("a column that is no dictionary".into()));
+            return Err(ArrowError::ComputeError(
+                "a column that is no dictionary".into(),
+            ));
         };
         let keys = dictionary.keys();
         // A key that is null may be any number.
         let code = |key: &i32| codes.get(*key as usize).copied().unwrap_or_default();
         let values = keys.values().iter().map(code).collect::<Vec<_>>();
-        Ok(Arc::new(Int32Array::new(values.into(), keys.nulls().cloned())))
+        Ok(Arc::new(Int32Array::new(
+            values.into(),
+            keys.nulls().cloned(),
+        )))
     }
 
     fn array(&self) -> ArrayRef {
@@ -301,7 +324,8 @@ fn all_are(array: &ArrayRef, value: &ArrayRef) -> bool {
                 let value = value.as_string_opt::<i32>().map(|it| it.value(0));
                 text.map(|it| it.value(key as usize)) == value
             };
-            keys.first().is_some_and(|key| keys.iter().all(|it| it == key) && is_value(*key))
+            keys.first()
+                .is_some_and(|key| keys.iter().all(|it| it == key) && is_value(*key))
         }
         DataType::Utf8 => {
             let (texts, value) = (array.as_string::<i32>(), value.as_string::<i32>().value(0));
@@ -315,9 +339,7 @@ fn all_are(array: &ArrayRef, value: &ArrayRef) -> bool {
         }
         other => match other.primitive_width() {
             None => false,
-            Some(width) => {
-                repeats(&fixed(array, width), &fixed(value, width))
-            }
+            Some(width) => repeats(&fixed(array, width), &fixed(value, width)),
         },
     }
 }
@@ -356,9 +378,7 @@ fn is_canonical(array: &ArrayRef) -> bool {
             && text[19] == b'.'
             && text[26] == b'Z'
     };
-    texts.null_count() == 0
-        && same
-        && bytes.is_some_and(|bytes| bytes.chunks_exact(27).all(form))
+    texts.null_count() == 0 && same && bytes.is_some_and(|bytes| bytes.chunks_exact(27).all(form))
 }
 
 /// The canonical texts of time keys, which are microseconds.

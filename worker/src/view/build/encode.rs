@@ -60,7 +60,10 @@ type Encoded = Result<Columns>;
 
 impl Output<'_> {
     /// Writes all rows that `next` gives when it is asked for so many. Gives the parts' names.
-    pub fn write(&self, mut next: impl FnMut(usize) -> Result<Option<Chunk>>) -> Result<Vec<String>> {
+    pub fn write(
+        &self,
+        mut next: impl FnMut(usize) -> Result<Option<Chunk>>,
+    ) -> Result<Vec<String>> {
         let values = self.coder.values();
         let shares = self.shares();
         std::thread::scope(|scope| {
@@ -76,7 +79,9 @@ impl Output<'_> {
             let writing = scope.spawn(move || self.append(&groups));
             let handed = self.hand_out(&mut next, &jobs);
             drop(jobs);
-            let written = writing.join().unwrap_or_else(|_| Err(self.failure("the writing thread")));
+            let written = writing
+                .join()
+                .unwrap_or_else(|_| Err(self.failure("the writing thread")));
             handed?;
             written
         })
@@ -89,14 +94,21 @@ impl Output<'_> {
         next: &mut impl FnMut(usize) -> Result<Option<Chunk>>,
         jobs: &[SyncSender<Job>],
     ) -> Result<()> {
-        let Layout { chunk_rows, group_rows, .. } = *self.layout;
+        let Layout {
+            chunk_rows,
+            group_rows,
+            ..
+        } = *self.layout;
         let mut in_group = 0;
         loop {
             let chunk = next(chunk_rows.min(group_rows - in_group))?;
             let Some(chunk) = chunk else { break };
             let rows = chunk.rows();
             let chunk = Arc::new(chunk);
-            if !jobs.iter().all(|job| job.send(Job::Rows(chunk.clone())).is_ok()) {
+            if !jobs
+                .iter()
+                .all(|job| job.send(Job::Rows(chunk.clone())).is_ok())
+            {
                 return Ok(());
             }
             in_group += rows;
@@ -123,10 +135,14 @@ impl Output<'_> {
                 Some(Coding::Constant | Coding::Codes) => 3,
                 Some(Coding::TimeText) => 12,
                 _ if data_type.is_nested() => 20,
-                _ => data_type.primitive_width().map_or(10, |width| 2 + width / 4),
+                _ => data_type
+                    .primitive_width()
+                    .map_or(10, |width| 2 + width / 4),
             }
         };
-        let mut order: Vec<_> = (0..codings.len()).map(|index| (cost(index), index)).collect();
+        let mut order: Vec<_> = (0..codings.len())
+            .map(|index| (cost(index), index))
+            .collect();
         order.sort_by_key(|(cost, index)| (std::cmp::Reverse(*cost), *index));
         let mut shares = vec![(0, Vec::new()); self.threads.clamp(1, codings.len().max(1))];
         for (cost, index) in order {
@@ -160,11 +176,20 @@ impl Output<'_> {
                         }
                     }
                     Job::End => {
-                        let closed = writers.unwrap_or_default().into_iter().map(|(index, leaves)| {
-                            let closed = leaves.into_iter().map(|leaf| guarded(|| leaf.close()));
-                            let closed: Result<Vec<_>, _> = closed.collect();
-                            Ok((index, closed.map_err(|error| self.column_failure(index, &error))?))
-                        });
+                        let closed =
+                            writers
+                                .unwrap_or_default()
+                                .into_iter()
+                                .map(|(index, leaves)| {
+                                    let closed =
+                                        leaves.into_iter().map(|leaf| guarded(|| leaf.close()));
+                                    let closed: Result<Vec<_>, _> = closed.collect();
+                                    Ok((
+                                        index,
+                                        closed
+                                            .map_err(|error| self.column_failure(index, &error))?,
+                                    ))
+                                });
                         return closed.collect::<Result<_>>().map(Some);
                     }
                 }
@@ -188,8 +213,9 @@ impl Output<'_> {
                 self.layout.properties.clone(),
             )?;
             let schema = SchemaDescriptor::new(self.layout.root.clone());
-            let leaves: Vec<usize> =
-                (0..schema.num_columns()).map(|leaf| schema.get_column_root_idx(leaf)).collect();
+            let leaves: Vec<usize> = (0..schema.num_columns())
+                .map(|leaf| schema.get_column_root_idx(leaf))
+                .collect();
             let factory = ArrowRowGroupWriterFactory::new(&file, self.layout.schema.clone());
             let mut writers: Vec<(usize, Vec<ArrowColumnWriter>)> =
                 share.iter().map(|index| (*index, Vec::new())).collect();
@@ -262,7 +288,9 @@ impl Output<'_> {
             if columns.len() != self.layout.schema.fields().len() {
                 return Err(self.failure("a thread that encodes has ended"));
             }
-            if open.as_ref().is_some_and(|part| part.bytes() >= self.part_bytes)
+            if open
+                .as_ref()
+                .is_some_and(|part| part.bytes() >= self.part_bytes)
                 && let Some(full) = open.take()
             {
                 full.finish()?;
@@ -342,8 +370,12 @@ impl Part {
     /// Writes the footer; the part is on disk when this returns.
     fn finish(self) -> Result<()> {
         let Part { path, writer } = self;
-        let out = writer.into_inner().map_err(|error| unwritten(&path, &error))?;
-        let file = out.into_inner().map_err(|error| unwritten(&path, error.error()))?;
+        let out = writer
+            .into_inner()
+            .map_err(|error| unwritten(&path, &error))?;
+        let file = out
+            .into_inner()
+            .map_err(|error| unwritten(&path, error.error()))?;
         file.sync_all().map_err(|error| unwritten(&path, &error))
     }
 }

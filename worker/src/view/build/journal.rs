@@ -24,6 +24,8 @@ pub(super) struct Journal {
     /// What was read.
     inputs: String,
     pub runs: Vec<Run>,
+    /// How often runs were merged into fewer.
+    passes: u32,
     pub standing: Standing,
 }
 
@@ -53,6 +55,7 @@ impl Journal {
             version: VERSION,
             inputs: const_hex::encode(digest.finalize()),
             runs: Vec::new(),
+            passes: 0,
             standing: Standing::default(),
         }
     }
@@ -64,7 +67,10 @@ impl Journal {
         let found: Option<Journal> = found.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let usable = |it: &Journal| {
             let same = it.version == self.version && it.inputs == self.inputs;
-            same && it.runs.iter().all(|run| run.file.is_file() && run.file.starts_with(folder))
+            same && it
+                .runs
+                .iter()
+                .all(|run| run.file.is_file() && run.file.starts_with(folder))
         };
         if let Some(found) = found.filter(usable) {
             *self = found;
@@ -85,10 +91,29 @@ impl Journal {
         folder.join(format!("run-{:06}.arrow", self.runs.len()))
     }
 
+    /// The file of a run that others are merged into.
+    pub fn merged_file(&self, folder: &Path, number: usize) -> PathBuf {
+        folder.join(format!("merged-{}-{number:06}.arrow", self.passes))
+    }
+
     /// Notes a run that is whole.
     pub fn note(&mut self, run: Run, standing: Standing, folder: &Path) -> Result<()> {
         self.runs.push(run);
         self.standing = standing;
+        self.write(folder)
+    }
+
+    /// Notes that all runs were merged into these, and takes the old ones away.
+    pub fn replace(&mut self, runs: Vec<Run>, folder: &Path) -> Result<()> {
+        let old = std::mem::replace(&mut self.runs, runs);
+        self.passes += 1;
+        self.write(folder)?;
+        old.iter().try_for_each(|run| {
+            fs::remove_file(&run.file).map_err(|error| unusable(&run.file, &error))
+        })
+    }
+
+    fn write(&self, folder: &Path) -> Result<()> {
         let next = folder.join("journal.next");
         let text = serde_json::to_vec(self).map_err(|error| unusable(&next, &error))?;
         let written = fs::write(&next, text).and_then(|()| fs::rename(&next, folder.join(FILE)));

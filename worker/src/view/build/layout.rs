@@ -118,7 +118,9 @@ pub(super) fn pays(rows: &RecordBatch) -> Vec<bool> {
 /// The file's schema: each column as the raw parts have it, if that is a form that our encoder
 /// writes, else as Arrow's types say. And whether all are as the raw parts have them.
 fn root(raw: &TypePtr, schema: &Schema) -> Result<(TypePtr, bool), ParquetError> {
-    let ours = ArrowSchemaConverter::new().convert(schema)?.root_schema_ptr();
+    let ours = ArrowSchemaConverter::new()
+        .convert(schema)?
+        .root_schema_ptr();
     let mut own = true;
     let pairs = raw.get_fields().iter().zip(ours.get_fields());
     let fields: Vec<TypePtr> = pairs
@@ -130,7 +132,9 @@ fn root(raw: &TypePtr, schema: &Schema) -> Result<(TypePtr, bool), ParquetError>
             ours.clone()
         })
         .collect();
-    let root = Type::group_type_builder(raw.name()).with_fields(fields).build()?;
+    let root = Type::group_type_builder(raw.name())
+        .with_fields(fields)
+        .build()?;
     Ok((Arc::new(root), own))
 }
 
@@ -138,7 +142,9 @@ fn root(raw: &TypePtr, schema: &Schema) -> Result<(TypePtr, bool), ParquetError>
 fn same_form(a: &TypePtr, b: &TypePtr) -> bool {
     let leaves = |field: &TypePtr| {
         let root = Type::group_type_builder("root").with_fields(vec![field.clone()]);
-        let descriptor = root.build().map(|root| SchemaDescriptor::new(Arc::new(root)));
+        let descriptor = root
+            .build()
+            .map(|root| SchemaDescriptor::new(Arc::new(root)));
         descriptor.ok().map(|descriptor| {
             let columns = descriptor.columns().iter();
             let form = columns.map(|column| {

@@ -20,9 +20,9 @@ mod recount;
 mod runs;
 mod sort;
 mod stats;
-mod workplace;
 #[cfg(test)]
 mod tests;
+mod workplace;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -163,7 +163,9 @@ pub fn build(
     // Whoever had the lock until now may have built it.
     let built = match look() {
         Ok(There::TheView(receipt)) => Ok(already_there(output, &found, &receipt)),
-        Ok(There::Nothing) => build_anew(target, output, options, progress, &runtime, found, &workplace),
+        Ok(There::Nothing) => build_anew(
+            target, output, options, progress, &runtime, found, &workplace,
+        ),
         Err(failure) => Err(failure),
     };
     let cleaned = workplace.clean();
@@ -186,8 +188,11 @@ async fn look(target: &Target<'_>, output_id: &str, locator_digest: &str) -> Res
     match notes::look(target, output_id, locator_digest, &listed).await {
         Err(failure)
             if ours
-                && [Reason::StreamViewPartialExists, Reason::StreamReceiptMissing]
-                    .contains(&failure.reason()) =>
+                && [
+                    Reason::StreamViewPartialExists,
+                    Reason::StreamReceiptMissing,
+                ]
+                .contains(&failure.reason()) =>
         {
             Ok(There::Nothing)
         }
@@ -205,7 +210,9 @@ fn already_there(
     Built {
         output_id: output.id.clone(),
         already_there: true,
-        rows: stats.and_then(|it| it.get("row_count")?.as_u64()).unwrap_or(0),
+        rows: stats
+            .and_then(|it| it.get("row_count")?.as_u64())
+            .unwrap_or(0),
         raw_parts: found.len(),
         raw_bytes: found.iter().map(|it| it.size).sum(),
         parts: 0,
@@ -235,15 +242,26 @@ fn build_anew(
 
     progress.begin(Phase::Sorting);
     let spill = workplace.spill()?;
-    let sorted = sort::sort(target.store, &raw, spill, &budget, progress)?;
+    let mut sorted = sort::sort(target.store, &raw, spill, &budget, progress)?;
+    let runs = sorted.journal.runs.len();
     let sorting = lap();
 
     progress.begin(Phase::Merging);
     let folder = workplace.view()?;
     let layout = Layout::of(&raw, &sorted.coder, &sorted.pays).map_err(|error| {
-        Failure::new(Reason::StreamFailed, &output.id).field("schema").cause(&error)
+        Failure::new(Reason::StreamFailed, &output.id)
+            .field("schema")
+            .cause(&error)
     })?;
-    let names = merge(&sorted, &layout, spill, &folder, &budget, options, progress)?;
+    let names = merge(
+        &mut sorted,
+        &layout,
+        spill,
+        &folder,
+        &budget,
+        options,
+        progress,
+    )?;
     let merging = lap();
 
     progress.begin(Phase::Checking);
@@ -264,7 +282,8 @@ fn build_anew(
             runtime.block_on(publish::remote(target, &output.id, &finished, progress))?;
         }
     }
-    let time = |key: i64| EventTime::from_micros(raw.time.unit.micros(key)).map(|it| it.to_string());
+    let time =
+        |key: i64| EventTime::from_micros(raw.time.unit.micros(key)).map(|it| it.to_string());
     Ok(Built {
         output_id: output.id.clone(),
         already_there: false,
@@ -275,7 +294,7 @@ fn build_anew(
         bytes: parts.iter().map(|part| part.size).sum(),
         first: sorted.stats.range.and_then(|(first, _)| time(first)),
         last: sorted.stats.range.and_then(|(_, last)| time(last)),
-        runs: sorted.runs.len(),
+        runs,
         resumed_rows: sorted.resumed_rows,
         seconds: [sorting, merging, checking].map(|it: Duration| it.as_secs_f64()),
     })
@@ -309,7 +328,7 @@ impl Budget {
 
 /// Merges the runs, in several passes if they are many, and writes the view's parts.
 fn merge(
-    sorted: &Sorted,
+    sorted: &mut Sorted,
     layout: &Layout,
     spill: &Path,
     folder: &Path,
@@ -317,22 +336,16 @@ fn merge(
     options: &BuildOptions,
     progress: &Progress,
 ) -> Result<Vec<String>> {
-    let mut runs = sorted.runs.clone();
-    let mut pass = 0;
-    while runs.len() > budget.fan_in {
-        pass += 1;
+    while sorted.journal.runs.len() > budget.fan_in {
         let mut fewer: Vec<Run> = Vec::new();
         // Neighbours, so that the order of reading stays that of the runs.
-        for (number, group) in runs.chunks(budget.fan_in).enumerate() {
-            let file = spill.join(format!("pass-{pass}-{number:06}.arrow"));
+        for (number, group) in sorted.journal.runs.chunks(budget.fan_in).enumerate() {
+            let file = sorted.journal.merged_file(spill, number);
             fewer.push(merge_runs(sorted, group, &file, layout.chunk_rows)?);
-            for run in group {
-                let _ = std::fs::remove_file(&run.file);
-            }
         }
-        runs = fewer;
+        sorted.journal.replace(fewer, spill)?;
     }
-    let mut merger = Merger::open(&runs, &sorted.coder)?;
+    let mut merger = Merger::open(&sorted.journal.runs, &sorted.coder)?;
     let output = Output {
         layout,
         coder: &sorted.coder,
@@ -367,7 +380,8 @@ fn check(
     progress: &Progress,
 ) -> Result<(Vec<PartPlan>, Counted)> {
     let failure = || Failure::new(Reason::StreamFailed, folder.display().to_string());
-    let store = LocalFileSystem::new_with_prefix(folder).map_err(|error| failure().cause(&error))?;
+    let store =
+        LocalFileSystem::new_with_prefix(folder).map_err(|error| failure().cause(&error))?;
     let store = WorldStore::new(
         std::sync::Arc::new(store),
         object_store::path::Path::default(),
@@ -377,16 +391,20 @@ fn check(
         let parts = futures::stream::iter(names).then(|name| plan_of(&store, name));
         parts.try_collect::<Vec<_>>().await
     })?;
-    let counted = recount(&store, &parts, &raw.time, threads, &|rows| progress.rows(rows))?;
+    let counted = recount(&store, &parts, &raw.time, threads, &|rows| {
+        progress.rows(rows)
+    })?;
     Ok((parts, counted))
 }
 
 async fn plan_of(store: &WorldStore, name: &str) -> Result<PartPlan> {
     use object_store::ObjectStoreExt;
     let location = store.location(name);
-    let meta = store.store().head(&location).await.map_err(|error| {
-        Failure::new(Reason::StreamFailed, store.name(name)).cause(&error)
-    })?;
+    let meta = store
+        .store()
+        .head(&location)
+        .await
+        .map_err(|error| Failure::new(Reason::StreamFailed, store.name(name)).cause(&error))?;
     let object = Object {
         store: store.store().clone(),
         name: store.name(name),
@@ -426,8 +444,17 @@ fn compare(
             .expected("rows in the order of time"));
     }
     let (found, expected) = (written.stats.json(raw.time.unit), read.json(raw.time.unit));
-    let fields = ["row_count", "min_ts_utc", "max_ts_utc", "hash_sum", "hash_sum2"];
-    match fields.into_iter().find(|field| found[field] != expected[field]) {
+    let fields = [
+        "row_count",
+        "min_ts_utc",
+        "max_ts_utc",
+        "hash_sum",
+        "hash_sum2",
+    ];
+    match fields
+        .into_iter()
+        .find(|field| found[field] != expected[field])
+    {
         None => Ok(()),
         Some(field) => Err(failure()
             .field(format!("sorted_stats.{field}"))

@@ -145,7 +145,10 @@ fn locator_digest<'a>(sorted: impl Iterator<Item = &'a str>) -> String {
 ///
 /// # Errors
 /// `STREAM_FAILED` for a template that has no value for this world, and where there is no part.
-pub(in crate::view) async fn find(target: &Target<'_>, output: &CatalogueOutput) -> Result<Vec<Object>> {
+pub(in crate::view) async fn find(
+    target: &Target<'_>,
+    output: &CatalogueOutput,
+) -> Result<Vec<Object>> {
     let relative = render(&output.path_template, target.key, target.run_id).map_err(|found| {
         Failure::new(Reason::StreamFailed, &output.id)
             .field("path_template")
@@ -274,9 +277,8 @@ pub(in crate::view) async fn open(found: Vec<Object>) -> Result<RawParts> {
             .field("schema")
             .cause(&error)
     };
-    let own =
-        guarded(|| ArrowReaderMetadata::try_new(metadata.clone(), ArrowReaderOptions::new()))
-            .map_err(bad)?;
+    let own = guarded(|| ArrowReaderMetadata::try_new(metadata.clone(), ArrowReaderOptions::new()))
+        .map_err(bad)?;
     let schema = Arc::new(read_as(own.schema(), &footers));
     let time = TimeKey::of(&schema).map_err(|found| {
         Failure::new(Reason::StreamFailed, &first.name)

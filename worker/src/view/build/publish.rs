@@ -82,8 +82,11 @@ pub(super) async fn remote(
         let options = PutOptions::from(mode);
         let place = target.store.location(&relative);
         let store = target.store.store();
-        let sent = store.put_opts(&place, PutPayload::from(bytes), options).await;
-        sent.map(drop).map_err(|error| unsent(target, &relative, &error))
+        let sent = store
+            .put_opts(&place, PutPayload::from(bytes), options)
+            .await;
+        sent.map(drop)
+            .map_err(|error| unsent(target, &relative, &error))
     };
     let marker = json!({ "parts": view.parts });
     put(MARKER, &marker, PutMode::Overwrite).await?;
@@ -103,7 +106,11 @@ pub(super) async fn remote(
     put(MANIFEST, view.manifest, PutMode::Overwrite).await?;
     put(RECEIPT, view.receipt, PutMode::Create).await?;
     let marker = format!("{folder}/{MARKER}");
-    let gone = target.store.store().delete(&target.store.location(&marker)).await;
+    let gone = target
+        .store
+        .store()
+        .delete(&target.store.location(&marker))
+        .await;
     gone.map_err(|error| unsent(target, &marker, &error))
 }
 
@@ -131,7 +138,8 @@ async fn send(target: &Target<'_>, relative: &str, path: &Path, progress: &Progr
         progress.bytes(length as u64);
     }
     let sent = upload.finish().await;
-    sent.map(drop).map_err(|error| unsent(target, relative, &error))
+    sent.map(drop)
+        .map_err(|error| unsent(target, relative, &error))
 }
 
 fn unsent(target: &Target<'_>, relative: &str, error: &Error) -> Failure {

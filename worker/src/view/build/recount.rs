@@ -71,7 +71,9 @@ pub fn recount(
             });
         }
     });
-    let mut done = done.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let mut done = done
+        .into_inner()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
     done.sort_by_key(|(index, _)| *index);
     if done.len() != parts.len() {
         return Err(Failure::new(Reason::StreamFailed, store.root()).field("a counting thread"));

@@ -232,7 +232,9 @@ impl RunReader {
             .next()
             .and_then(|it| it.as_primitive_opt::<Int64Type>())
             .cloned()
-            .ok_or_else(|| Failure::new(Reason::StreamFailed, self.run.file.display().to_string()))?;
+            .ok_or_else(|| {
+                Failure::new(Reason::StreamFailed, self.run.file.display().to_string())
+            })?;
         let held = self.run.codings.iter().map(|coding| match coding {
             Coding::Constant | Coding::TimeText => None,
             Coding::Codes | Coding::Plain => arrays.next().cloned(),

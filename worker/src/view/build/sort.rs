@@ -14,7 +14,7 @@ use super::journal::{Journal, Standing};
 use super::parts::RawParts;
 use super::progress::Progress;
 use super::recount::LIMITS;
-use super::runs::{Gathered, Run, spill};
+use super::runs::{Gathered, spill};
 use super::stats::{Scratch, Stats};
 use super::{Budget, MERGE_BATCH, layout};
 use crate::failure::{Failure, Result};
@@ -24,7 +24,8 @@ use crate::world::WorldStore;
 /// All rows of the raw parts in sorted runs.
 #[derive(Debug)]
 pub(super) struct Sorted {
-    pub runs: Vec<Run>,
+    /// Names the runs.
+    pub journal: Journal,
     /// What the columns have become.
     pub coder: Coder,
     /// Of the raw rows, counted while they were read.
@@ -58,7 +59,7 @@ pub(super) fn sort(
     std::thread::scope(|scope| {
         // Nothing waits in between: one set of rows is read while another is spilled.
         let (full, taken) = sync_channel::<Full>(0);
-        let spilling = scope.spawn(move || -> Result<Vec<Run>> {
+        let spilling = scope.spawn(move || -> Result<Journal> {
             for full in taken {
                 let file: PathBuf = journal.next_file(folder);
                 let average = full.rows.bytes() / full.rows.rows().max(1);
@@ -67,18 +68,18 @@ pub(super) fn sort(
                 progress.bytes(bytes);
                 journal.note(run, full.standing, folder)?;
             }
-            Ok(journal.runs)
+            Ok(journal)
         });
         let read = reading.all(budget.run_bytes, progress, |it| full.send(it).is_ok());
         drop(full);
-        let runs = spilling
+        let journal = spilling
             .join()
             .unwrap_or_else(|_| Err(Failure::new(Reason::StreamFailed, "the sorting thread")));
         // Where spilling failed, reading only stopped.
-        let runs = runs?;
+        let journal = journal?;
         read?;
         Ok(Sorted {
-            runs,
+            journal,
             coder: reading.coder,
             stats: reading.standing.stats,
             pays: reading.standing.pays,

@@ -43,7 +43,10 @@ fn output() -> CatalogueOutput {
 }
 
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
 }
 
 #[test]
@@ -54,19 +57,47 @@ fn many_runs_are_merged_in_passes() {
     let store = Arc::new(LocalFileSystem::new_with_prefix(&root).unwrap());
     let store = WorldStore::new(store, Default::default(), root.to_str().unwrap());
     let place = Place::Local(root.clone());
-    let target = Target { store: &store, place: &place, key: &key, run_id: "r" };
+    let target = Target {
+        store: &store,
+        place: &place,
+        key: &key,
+        run_id: "r",
+    };
     let runtime = runtime();
-    let raw = runtime.block_on(async { open(find(&target, &output()).await?).await }).unwrap();
+    let raw = runtime
+        .block_on(async { open(find(&target, &output()).await?).await })
+        .unwrap();
     let progress = Progress::default();
-    let budget = Budget { run_bytes: 200_000, fan_in: 4 };
+    let budget = Budget {
+        run_bytes: 200_000,
+        fan_in: 4,
+    };
     let (spill, view) = (folder.path().join("spill"), folder.path().join("view"));
     fs::create_dir_all(&spill).unwrap();
     fs::create_dir_all(&view).unwrap();
-    let sorted = sort::sort(&store, &raw, &spill, &budget, &progress).unwrap();
-    assert!(sorted.runs.len() > 4, "{}", sorted.runs.len());
+    let mut sorted = sort::sort(&store, &raw, &spill, &budget, &progress).unwrap();
+    assert!(
+        sorted.journal.runs.len() > 16,
+        "{}",
+        sorted.journal.runs.len()
+    );
     let layout = Layout::of(&raw, &sorted.coder, &sorted.pays).unwrap();
     let options = BuildOptions::default();
-    let names = merge(&sorted, &layout, &spill, &view, &budget, &options, &progress).unwrap();
+    let names = merge(
+        &mut sorted,
+        &layout,
+        &spill,
+        &view,
+        &budget,
+        &options,
+        &progress,
+    )
+    .unwrap();
+    assert!(
+        sorted.journal.runs.len() <= 4,
+        "{}",
+        sorted.journal.runs.len()
+    );
     let (_, counted) = check(&raw, &view, &names, 2, &runtime, &progress).unwrap();
     compare(&target, &output(), &raw, &sorted.stats, &counted).unwrap();
     // The sums find one row that is another, and an order that is none.
@@ -75,10 +106,19 @@ fn many_runs_are_merged_in_passes() {
     let failure = compare(&target, &output(), &raw, &sorted.stats, &other).unwrap_err();
     assert_eq!(failure.reason(), Reason::StreamSortValidationFailed);
     assert!(failure.message().contains("hash_sum"), "{failure}");
-    let disorder = Disorder { file: "x/part-000000.parquet".into(), row: 3 };
-    let other = Counted { disorder: Some(disorder), ..counted };
+    let disorder = Disorder {
+        file: "x/part-000000.parquet".into(),
+        row: 3,
+    };
+    let other = Counted {
+        disorder: Some(disorder),
+        ..counted
+    };
     let failure = compare(&target, &output(), &raw, &sorted.stats, &other).unwrap_err();
-    assert!(failure.message().contains("part-000000.parquet, row 3"), "{failure}");
+    assert!(
+        failure.message().contains("part-000000.parquet, row 3"),
+        "{failure}"
+    );
 }
 
 /// A world in memory that is called a root in S3, as it is once it was uploaded.
@@ -95,7 +135,12 @@ fn remote(folder: &Path) -> (WorldStore, WorldKey) {
                 open.push(path);
                 continue;
             }
-            let relative = path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned();
+            let relative = path
+                .strip_prefix(folder)
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned();
             let bytes = fs::read(&path).unwrap();
             let put = memory.put(&store.location(&relative), bytes.into());
             runtime().block_on(put).unwrap();
@@ -105,7 +150,9 @@ fn remote(folder: &Path) -> (WorldStore, WorldKey) {
 }
 
 fn names(store: &WorldStore) -> Vec<String> {
-    let listed = runtime().block_on(store.list(&view_folder(OUTPUT))).unwrap();
+    let listed = runtime()
+        .block_on(store.list(&view_folder(OUTPUT)))
+        .unwrap();
     listed.into_iter().map(|(name, _)| name).collect()
 }
 
@@ -114,7 +161,12 @@ fn in_an_object_store_the_receipt_comes_last_and_what_a_kill_left_is_sent_anew()
     let folder = tempfile::tempdir().unwrap();
     let (store, key) = remote(&folder.path().join("w"));
     let place = Place::Remote("s3://bucket/world".into());
-    let target = Target { store: &store, place: &place, key: &key, run_id: "r" };
+    let target = Target {
+        store: &store,
+        place: &place,
+        key: &key,
+        run_id: "r",
+    };
     let options = BuildOptions {
         spill: Some(folder.path().join("spill")),
         ..BuildOptions::default()
@@ -144,11 +196,20 @@ fn in_an_object_store_the_receipt_comes_last_and_what_a_kill_left_is_sent_anew()
     let plan = super::super::plan_view(&store, &key.scenario_id, OUTPUT);
     let plan = runtime().block_on(plan).unwrap();
     assert_eq!(plan.rows, 5_000);
-    assert_eq!(plan.view_id, stream_view_id("s3://bucket/world", &key.scenario_id, OUTPUT));
+    assert_eq!(
+        plan.view_id,
+        stream_view_id("s3://bucket/world", &key.scenario_id, OUTPUT)
+    );
     assert!(plan.folder.starts_with("s3://bucket/world/stream_view/"));
     // Nothing is left on this machine.
-    assert_eq!(fs::read_dir(folder.path().join("spill")).unwrap().count(), 0);
-    let receipt = store.read(&format!("{}/_stream_sort_receipt.json", view_folder(OUTPUT)));
+    assert_eq!(
+        fs::read_dir(folder.path().join("spill")).unwrap().count(),
+        0
+    );
+    let receipt = store.read(&format!(
+        "{}/_stream_sort_receipt.json",
+        view_folder(OUTPUT)
+    ));
     let receipt = runtime().block_on(receipt).unwrap().unwrap();
     let receipt: Value = serde_json::from_slice(&receipt).unwrap();
     assert_eq!(receipt["stream_view_root"], plan.folder);

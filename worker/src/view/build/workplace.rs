@@ -35,7 +35,10 @@ impl Workplace {
         waiting: &dyn Fn(&Path),
     ) -> Result<Self> {
         let view_id = stream_view_id(target.store.root(), &target.key.scenario_id, output_id);
-        let own = format!("worldstream-build-{}", view_id.get(..16).unwrap_or(&view_id));
+        let own = format!(
+            "worldstream-build-{}",
+            view_id.get(..16).unwrap_or(&view_id)
+        );
         let elsewhere = options.spill.as_ref().map(|folder| folder.join(&own));
         let home = match target.place {
             Place::Local(root) => {
