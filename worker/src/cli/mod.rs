@@ -8,9 +8,12 @@ pub mod logs;
 pub mod oracle;
 pub mod pages;
 pub mod plan;
+pub mod pod;
+pub mod preflight;
 pub mod quiet;
 pub mod run;
 pub mod sample;
+pub mod worker;
 
 use clap::{Parser, Subcommand};
 use worldstream_crds::{ExitCode, Reason};
@@ -66,6 +69,10 @@ pub enum Command {
     Demo(demo::DemoArgs),
     /// Build, seal, check and show worlds
     Oracle(oracle::OracleArgs),
+    /// Verify a world for a WorldStream, in its cluster
+    Preflight(preflight::PreflightArgs),
+    /// Stream one output of a WorldStream, in its cluster
+    Worker(worker::WorkerArgs),
     /// Print shell completions
     Completions(pages::CompletionsArgs),
     /// Print the manual page
@@ -113,6 +120,8 @@ pub fn main(cli: Cli) -> ExitCode {
             .map_err(Into::into)
             .map(done),
         Command::Oracle(args) => oracle::run(&args, json, &mut out),
+        Command::Preflight(args) => preflight::run(&args),
+        Command::Worker(args) => worker::run(&args),
         Command::Completions(args) => pages::completions(&args, &mut out)
             .map_err(Into::into)
             .map(done),

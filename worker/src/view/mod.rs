@@ -4,6 +4,7 @@
 pub mod build;
 mod check;
 mod columns;
+mod extent;
 mod footer;
 mod guarded;
 mod histogram;
@@ -18,6 +19,7 @@ mod tests;
 
 pub use check::{fingerprint, plan_view};
 pub use histogram::{Histogram, histogram};
+pub use extent::{Extent, extent};
 pub use reader::{ReadLimits, ResumeAt, RowReader, Usage, place_of};
 pub use scan::{StepBack, ViewScan, scan};
 
