@@ -18,8 +18,8 @@ mod source;
 mod tests;
 
 pub use check::{fingerprint, plan_view};
-pub use histogram::{Histogram, histogram};
 pub use extent::{Extent, extent};
+pub use histogram::{Histogram, histogram};
 pub use reader::{ReadLimits, ResumeAt, RowReader, Usage, place_of};
 pub use scan::{StepBack, ViewScan, scan};
 
