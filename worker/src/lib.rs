@@ -16,6 +16,7 @@ pub mod devgate;
 pub mod engine;
 pub mod envelope;
 pub mod gate;
+pub mod oracle;
 pub mod plan;
 pub mod report;
 pub mod sample;

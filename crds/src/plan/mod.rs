@@ -21,7 +21,7 @@ pub mod yaml;
 pub use documents::{Document, Documents};
 pub use error::{PlanError, UsageError};
 pub use files::{Files, NoFiles};
-pub use resolve::{Overrides, resolve};
+pub use resolve::{Overrides, resolve, world};
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -110,6 +110,20 @@ pub fn resolve(documents: &Documents, flags: &Overrides, files: &dyn Files) -> R
     })
 }
 
+/// Makes the world's part of a plan alone: for tools that look at a world and send nothing.
+///
+/// Errors: as [`resolve`], of the profile and the world.
+pub fn world(documents: &Documents, flags: &Overrides, files: &dyn Files) -> Result<WorldPlan> {
+    let profile = choose::profile(documents, flags, files)?;
+    let inputs = Inputs {
+        files,
+        flags,
+        stream: documents.stream.as_ref(),
+        profile: &profile,
+    };
+    inputs.world()
+}
+
 /// Everything that a plan is made of.
 pub(super) struct Inputs<'a> {
     pub files: &'a dyn Files,

@@ -5,9 +5,10 @@ mod client;
 mod encode;
 mod figures;
 mod paced;
-mod process;
+pub mod process;
 mod resume;
 mod sink;
+pub mod views;
 mod whole_path;
 mod worlds;
 

@@ -11,8 +11,8 @@ use crate::failure::{Failure, Result};
 use crate::world::WorldStore;
 use crate::world::identity::stream_view_id;
 
-const MANIFEST: &str = "_stream_view_manifest.json";
-const RECEIPT: &str = "_stream_sort_receipt.json";
+pub(super) const MANIFEST: &str = "_stream_view_manifest.json";
+pub(super) const RECEIPT: &str = "_stream_sort_receipt.json";
 
 /// Footers that are read at the same time.
 const FOOTERS_AT_ONCE: usize = 8;

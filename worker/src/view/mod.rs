@@ -1,11 +1,13 @@
 //! The view of an output: its parts, rows in order, and finding the place to go on (contracts
 //! section 3).
 
+pub mod build;
 mod check;
 mod columns;
 mod extent;
 mod footer;
 mod guarded;
+mod histogram;
 mod object;
 mod part;
 mod prune;
@@ -17,6 +19,7 @@ mod tests;
 
 pub use check::{fingerprint, plan_view};
 pub use extent::{Extent, extent};
+pub use histogram::{Histogram, histogram};
 pub use reader::{ReadLimits, ResumeAt, RowReader, Usage, place_of};
 pub use scan::{StepBack, ViewScan, scan};
 

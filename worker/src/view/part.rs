@@ -61,7 +61,7 @@ impl OpenPart {
     pub fn open(
         store: &WorldStore,
         plan: &PartPlan,
-        columns: Columns,
+        columns: &Columns,
         limits: ReadLimits,
         blocking: &Arc<Blocking>,
     ) -> Result<Self> {
@@ -78,7 +78,12 @@ impl OpenPart {
         if footer.digest != plan.footer {
             return Err(object.changed("another footer"));
         }
-        let schema = columns::plan(Arc::new(footer.metadata)).map_err(|error| {
+        let metadata = Arc::new(footer.metadata);
+        let planned = match columns {
+            Columns::As(schema) => columns::plan_as(metadata, schema.clone()),
+            Columns::All | Columns::TimeKey => columns::plan(metadata),
+        };
+        let schema = planned.map_err(|error| {
             Failure::new(Reason::StreamFailed, &object.name)
                 .field("schema")
                 .cause(&error)

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
 use worldstream_crds::Reason;
 
 use super::footer::TS_UTC;
@@ -63,11 +64,13 @@ impl Usage {
 }
 
 /// Which columns are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Columns {
     All,
     /// Only `ts_utc`.
     TimeKey,
+    /// All, as these types, whatever a part's own schema would make of them.
+    As(SchemaRef),
 }
 
 /// The place of a cursor's row (contracts section 7) in the view as it is now.
@@ -209,11 +212,17 @@ impl RowReader {
     }
 
     fn open_part(&self, part: &PartPlan) -> Result<OpenPart> {
-        OpenPart::open(&self.store, part, self.columns, self.limits, &self.blocking)
+        OpenPart::open(
+            &self.store,
+            part,
+            &self.columns,
+            self.limits,
+            &self.blocking,
+        )
     }
 
     /// Goes behind the cursor's row, once that was seen to carry the cursor's event time.
-    fn resume(&mut self, start: ResumeAt) -> Result<()> {
+    pub(super) fn resume(&mut self, start: ResumeAt) -> Result<()> {
         let place = start.place;
         let Some(part) = self.plan.parts.get(place.part) else {
             return Err(Failure::new(Reason::StreamViewChanged, &self.plan.folder)
