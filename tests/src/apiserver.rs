@@ -39,8 +39,9 @@ impl ApiServer {
             ADMIN.1, ADMIN.0, ADMIN.0, WORKER.1, WORKER.0, WORKER.0
         );
         std::fs::write(path("tokens.csv"), tokens).expect("a file can be written");
-        let key = rcgen::KeyPair::generate().expect("a key").serialize_pem();
-        std::fs::write(path("accounts.pem"), key).expect("a file can be written");
+        let key = rcgen::KeyPair::generate().expect("a key");
+        std::fs::write(path("accounts.pem"), key.serialize_pem()).expect("a file");
+        std::fs::write(path("accounts.pub"), key.public_key_pem()).expect("a file");
         let [port, etcd_port, peer_port] = free_ports();
         let etcd_url = format!("http://127.0.0.1:{etcd_port}");
         let peers = format!("http://127.0.0.1:{peer_port}");
@@ -77,7 +78,8 @@ impl ApiServer {
         let path = |name: &str| self.dir.path().join(name);
         let mut running = self.server.lock().expect("nobody panics with it");
         if running.is_none() {
-            let key = path("accounts.pem").display().to_string();
+            let [key, public] = ["accounts.pem", "accounts.pub"].map(|name| path(name));
+            let (key, public) = (key.display(), public.display());
             *running = Some(spawn(
                 Command::new(self.programs.join("kube-apiserver"))
                     .arg(format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_port))
@@ -85,7 +87,7 @@ impl ApiServer {
                     .args(["--advertise-address=127.0.0.1", "--bind-address=127.0.0.1"])
                     .arg(format!("--secure-port={}", self.port))
                     .arg("--service-account-issuer=https://kubernetes.default.svc")
-                    .arg(format!("--service-account-key-file={key}"))
+                    .arg(format!("--service-account-key-file={public}"))
                     .arg(format!("--service-account-signing-key-file={key}"))
                     .arg("--service-cluster-ip-range=10.231.0.0/24")
                     .arg(format!("--token-auth-file={}", path("tokens.csv").display()))
@@ -98,7 +100,10 @@ impl ApiServer {
         let end = Instant::now() + Duration::from_secs(120);
         while !self.is_ready() {
             let log = || std::fs::read_to_string(path("apiserver.log")).unwrap_or_default();
-            assert!(Instant::now() < end, "no API server: {}", log());
+            let mut running = self.server.lock().expect("nobody panics with it");
+            let ended = running.as_mut().is_none_or(|it| !matches!(it.try_wait(), Ok(None)));
+            drop(running);
+            assert!(!ended && Instant::now() < end, "no API server: {}", log());
             std::thread::sleep(Duration::from_millis(100));
         }
     }

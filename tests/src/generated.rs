@@ -2,6 +2,7 @@
 
 mod commands;
 mod documents;
+mod metrics;
 mod reasons;
 
 /// All of them. To generate another file, add it here.
@@ -14,6 +15,7 @@ pub fn files() -> Vec<(String, String)> {
         ("exit-codes.md", reasons::exit_codes()),
         ("cli.md", commands::page()),
         ("documents.md", documents::page()),
+        ("worker-metrics.md", metrics::worker()),
     ]
     .map(|(name, text)| (format!("docs/reference/{name}"), text));
     definitions.chain(reference).collect()

@@ -2,6 +2,8 @@
 //! the termination message and on the StreamCheckpoint.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use worldstream::plan::{AuthPlan, SecretSource};
@@ -11,6 +13,7 @@ use worldstream_tests::stream::until;
 
 use crate::stage::{LONG, Stage, TRAFFIC};
 
+const ANY_PORT: [&str; 2] = ["--listen", "127.0.0.1:0"];
 const SECRET: &str = "planted-key-4Q";
 
 /// Preflight of a world that does not hold: the code, and no plan anywhere.
@@ -144,9 +147,10 @@ pub fn every_ending_leaves_its_reason(server: &ApiServer) {
 pub fn a_checkpoint_of_another_job_is_not_taken(server: &ApiServer) {
     let stage = Stage::new(server, "held", 60, &[], Stage::only_traffic);
     stage.preflight().expect(0);
-    let holder = stage.worker_of(TRAFFIC, 0, "job-one").start();
+    let holder = stage.worker_of(TRAFFIC, 0, "job-one").args(ANY_PORT).start();
     stage.until_state(TRAFFIC, WorkerState::Primed);
-    let other = stage.worker_of(TRAFFIC, 0, "job-two").start().finish_within(LONG).expect(12);
+    let other = stage.worker_of(TRAFFIC, 0, "job-two").args(ANY_PORT);
+    let other = other.start().finish_within(LONG).expect(12);
     assert!(other.stderr.contains("CHECKPOINT_CONFLICT"), "{}", other.stderr);
     assert_eq!(stage.ending()["reason"], "CHECKPOINT_CONFLICT");
     let status = stage.status(TRAFFIC);
@@ -155,6 +159,7 @@ pub fn a_checkpoint_of_another_job_is_not_taken(server: &ApiServer) {
     let uid = stage.status(TRAFFIC).holder_uid.unwrap();
     let follower = stage
         .worker_of(TRAFFIC, 0, "job-two")
+        .args(ANY_PORT)
         .env("WORLDSTREAM_TAKE_OVER_FROM", &format!("someone,{uid}"))
         .start();
     until("it was followed", || stage.status(TRAFFIC).epoch == 2);
@@ -168,17 +173,46 @@ pub fn a_gate_that_is_away_is_waited_for(server: &ApiServer) {
     let stage = Stage::new(server, "away", 500, &["--fault", "latency=3ms"], Stage::only_traffic);
     stage.preflight().expect(0);
     stage.start_unpaced();
-    let worker = stage.worker(TRAFFIC);
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let worker = stage
+        .worker_of(TRAFFIC, 0, "job-a")
+        .args(["--listen", &format!("127.0.0.1:{port}")])
+        .start();
     until("events arrive", || stage.arrivals(TRAFFIC).len() > 100);
     stage.gate.set_faults(&["5xx"]);
     let waiting = stage.until_state(TRAFFIC, WorkerState::Waiting);
     assert!(waiting.gate_away_since.is_some());
     let failure = waiting.failure.unwrap();
     assert_eq!((failure.reason.as_str(), failure.exit_code), ("IG_PUSH_RETRY_EXHAUSTED", None));
+    assert!(get(port, "/healthz").ends_with("ok\n"));
+    let metrics = get(port, "/metrics");
+    let value = |sample: &str| -> f64 {
+        let line = metrics.lines().find(|line| line.starts_with(sample));
+        let line = line.unwrap_or_else(|| panic!("no {sample} in {metrics}"));
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    let of = |name: &str, label: &str| {
+        value(&format!("worldstream_{name}{{output=\"{TRAFFIC}\",{label}}}"))
+    };
+    assert!(of("gate_retries_total", "reason=\"status_5xx\"") > 0.0);
+    assert!(of("gate_away_seconds", "lane=\"0\"") >= 3.0);
+    assert!(of("events_total", "lane=\"0\",decision=\"admitted\"") > 100.0);
+    assert_eq!(of("in_flight", "lane=\"0\""), 1.0);
+    assert_eq!(value("worldstream_clock_revision "), 1.0);
     stage.gate.set_faults(&[]);
     worker.finish_within(LONG).expect(0);
     let status = stage.status(TRAFFIC);
     assert_eq!((status.gate_away_since, status.failure), (None, None));
     let receipt = status.receipt.unwrap();
     assert_eq!((receipt.rows, receipt.admitted), (500, 500));
+}
+
+/// An answer, head and body.
+fn get(port: u16, path: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: worker\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    answer
 }

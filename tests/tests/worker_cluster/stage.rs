@@ -20,6 +20,7 @@ use worldstream_crds::{
     StreamClock, StreamClockSpec, WorkerState,
 };
 use worldstream_tests::apiserver::{ApiServer, blocking};
+use worldstream_tests::inside::whole_lines;
 use worldstream_tests::stream::until;
 use worldstream_tests::{Arrival, Finished, GateProcess, MadeWorld, PLATFORM_RUN_ID, Program, Running, run};
 
@@ -220,7 +221,7 @@ impl<'a> Stage<'a> {
     pub fn worker_of(&self, output: &str, lane: u32, job: &str) -> Program {
         let pod = self.pods.fetch_add(1, Ordering::Relaxed);
         self.pod("worker")
-            .args(["--output", output, "--listen", "127.0.0.1:0"])
+            .args(["--output", output])
             .env("JOB_NAME", job)
             .env("JOB_COMPLETION_INDEX", &lane.to_string())
             .env("POD_NAME", &format!("{job}-{lane}-{pod:05}"))
@@ -229,7 +230,14 @@ impl<'a> Stage<'a> {
 
     /// Starts a worker of an output without lanes, in the output's one Job.
     pub fn worker(&self, output: &str) -> Running {
-        self.worker_of(output, 0, &names::worker_job(STREAM, output, "t")).start()
+        self.worker_of(output, 0, &names::worker_job(STREAM, output, "t"))
+            .args(["--listen", "127.0.0.1:0"])
+            .start()
+    }
+
+    /// A worker of a lane of the traffic.
+    pub fn lane(&self, lane: u32) -> Program {
+        self.worker_of(TRAFFIC, lane, "job-a").args(["--listen", "127.0.0.1:0"])
     }
 
     /// A StreamCheckpoint as it is now.
@@ -298,9 +306,13 @@ impl<'a> Stage<'a> {
 
     /// What arrived of an output, in order.
     pub fn arrivals(&self, output: &str) -> Vec<Arrival> {
-        let mut all = self.gate.arrivals();
-        all.retain(|arrival| arrival.event_type == output);
-        all
+        // What the gate has seen up to now is in its file when this returns.
+        self.gate.summary();
+        whole_lines(&self.gate.record_all)
+            .iter()
+            .map(|line| serde_json::from_str::<Arrival>(line).expect("an arrival"))
+            .filter(|arrival| arrival.event_type == output)
+            .collect()
     }
 
     /// Pushes that arrived, by event id.

@@ -179,7 +179,7 @@ pub fn lanes_are_workers_of_their_own(server: &ApiServer) {
     });
     stage.preflight().expect(0);
     stage.start_unpaced();
-    let workers = [0, 1].map(|lane| stage.worker_of(TRAFFIC, lane, "job-a").start());
+    let workers = [0, 1].map(|lane| stage.lane(lane).start());
     for worker in workers {
         worker.finish_within(LONG).expect(0);
     }
@@ -192,7 +192,7 @@ pub fn lanes_are_workers_of_their_own(server: &ApiServer) {
     assert!(receipts.iter().all(|rows| *rows > 0), "{receipts:?}");
     assert_eq!(stage.pushes_by_event(TRAFFIC).len(), 400);
     // A lane that there is none of.
-    let end = stage.worker_of(TRAFFIC, 2, "job-a").start().finish_within(LONG);
+    let end = stage.lane(2).start().finish_within(LONG);
     end.expect(10);
     assert_eq!(stage.ending()["reason"], "WSP_LANE_CONFIG_INVALID");
 }
