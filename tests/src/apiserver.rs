@@ -13,6 +13,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde_json::json;
 use tempfile::TempDir;
+use worldstream_bed::Kit;
 
 /// A worker's user, and its token.
 const WORKER: (&str, &str) = ("worker", "token-of-a-worker");
@@ -32,7 +33,9 @@ impl ApiServer {
     /// Starts one, and installs our resources.
     pub fn start() -> ApiServer {
         let dir = tempfile::tempdir().expect("a folder");
-        let programs = programs();
+        let programs = Kit::Kubernetes
+            .ensure()
+            .expect("the programs of Kubernetes");
         let path = |name: &str| dir.path().join(name);
         let tokens = format!(
             "{},{},{},\"system:masters\"\n{},{},{},\"\"\n",
@@ -78,11 +81,14 @@ impl ApiServer {
         let path = |name: &str| self.dir.path().join(name);
         let mut running = self.server.lock().expect("nobody panics with it");
         if running.is_none() {
-            let [key, public] = ["accounts.pem", "accounts.pub"].map(|name| path(name));
+            let [key, public] = ["accounts.pem", "accounts.pub"].map(path);
             let (key, public) = (key.display(), public.display());
             *running = Some(spawn(
                 Command::new(self.programs.join("kube-apiserver"))
-                    .arg(format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_port))
+                    .arg(format!(
+                        "--etcd-servers=http://127.0.0.1:{}",
+                        self.etcd_port
+                    ))
                     .arg(format!("--cert-dir={}", path("pki").display()))
                     .args(["--advertise-address=127.0.0.1", "--bind-address=127.0.0.1"])
                     .arg(format!("--secure-port={}", self.port))
@@ -90,7 +96,10 @@ impl ApiServer {
                     .arg(format!("--service-account-key-file={public}"))
                     .arg(format!("--service-account-signing-key-file={key}"))
                     .arg("--service-cluster-ip-range=10.231.0.0/24")
-                    .arg(format!("--token-auth-file={}", path("tokens.csv").display()))
+                    .arg(format!(
+                        "--token-auth-file={}",
+                        path("tokens.csv").display()
+                    ))
                     .arg("--authorization-mode=RBAC")
                     .arg("--disable-admission-plugins=ServiceAccount"),
                 &path("apiserver.log"),
@@ -101,7 +110,9 @@ impl ApiServer {
         while !self.is_ready() {
             let log = || std::fs::read_to_string(path("apiserver.log")).unwrap_or_default();
             let mut running = self.server.lock().expect("nobody panics with it");
-            let ended = running.as_mut().is_none_or(|it| !matches!(it.try_wait(), Ok(None)));
+            let ended = running
+                .as_mut()
+                .is_none_or(|it| !matches!(it.try_wait(), Ok(None)));
             drop(running);
             assert!(!ended && Instant::now() < end, "no API server: {}", log());
             std::thread::sleep(Duration::from_millis(100));
@@ -160,7 +171,10 @@ impl ApiServer {
         blocking(async {
             let client = self.client().await;
             let request = http::Request::get("/readyz").body(Vec::new());
-            client.request_text(request.expect("a request")).await.is_ok()
+            client
+                .request_text(request.expect("a request"))
+                .await
+                .is_ok()
         })
     }
 
@@ -169,7 +183,9 @@ impl ApiServer {
         blocking(async {
             let definitions: Api<CustomResourceDefinition> = Api::all(self.client().await);
             for definition in worldstream_crds::crds() {
-                let made = definitions.create(&PostParams::default(), &definition).await;
+                let made = definitions
+                    .create(&PostParams::default(), &definition)
+                    .await;
                 made.expect("the API server takes our resources");
             }
             let end = Instant::now() + Duration::from_secs(60);
@@ -178,9 +194,10 @@ impl ApiServer {
                 loop {
                     let found = definitions.get(&name).await.expect("it was made");
                     let conditions = found.status.and_then(|status| status.conditions);
-                    let established = conditions.unwrap_or_default().iter().any(|it| {
-                        it.type_ == "Established" && it.status == "True"
-                    });
+                    let established = conditions
+                        .unwrap_or_default()
+                        .iter()
+                        .any(|it| it.type_ == "Established" && it.status == "True");
                     if established {
                         break;
                     }
@@ -231,18 +248,4 @@ fn free_ports<const N: usize>() -> [u16; N] {
     // All are taken before one is let go of.
     let held = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
     held.map(|held| held.local_addr().expect("an address").port())
-}
-
-/// Where the bed keeps the programs of Kubernetes.
-fn programs() -> PathBuf {
-    let set = |name: &str| std::env::var_os(name).map(PathBuf::from);
-    let cache = set("WORLDSTREAM_BED_CACHE").unwrap_or_else(|| {
-        let home = set("HOME").map(|home| home.join(".cache"));
-        set("XDG_CACHE_HOME").or(home).expect("a home").join("worldstream/bed")
-    });
-    let found = std::fs::read_dir(&cache).into_iter().flatten().flatten();
-    found
-        .map(|entry| entry.path())
-        .find(|path| path.join("kube-apiserver").exists() && path.join("etcd").exists())
-        .unwrap_or_else(|| panic!("no Kubernetes below {}: make cluster-up", cache.display()))
 }

@@ -64,7 +64,10 @@ pub fn a_world_that_does_not_hold_is_not_planned(server: &ApiServer) {
     assert!(planned.status.unwrap().plan.is_some());
     stage.preflight().expect(0);
     let again = stage.checkpoint(TRAFFIC, 0);
-    assert_eq!(again.metadata.resource_version, planned.metadata.resource_version);
+    assert_eq!(
+        again.metadata.resource_version,
+        planned.metadata.resource_version
+    );
     assert_eq!(stage.gate.pushes(), 0);
 }
 
@@ -74,7 +77,10 @@ pub fn a_view_that_changed_since_is_not_sent(server: &ApiServer) {
     // Without a plan nothing is sent either.
     stage.worker(TRAFFIC).finish_within(LONG).expect(10);
     let ending = stage.ending();
-    assert_eq!((&ending["reason"], &ending["output"]), (&"STREAM_FAILED".into(), &TRAFFIC.into()));
+    assert_eq!(
+        (&ending["reason"], &ending["output"]),
+        (&"STREAM_FAILED".into(), &TRAFFIC.into())
+    );
     stage.preflight().expect(0);
     stage.start_unpaced();
     let part = fs::read_dir(stage.world.view(TRAFFIC))
@@ -88,9 +94,15 @@ pub fn a_view_that_changed_since_is_not_sent(server: &ApiServer) {
     stage.worker(TRAFFIC).finish_within(LONG).expect(10);
     assert_eq!(stage.ending()["reason"], "STREAM_VIEW_CHANGED");
     let status = stage.status(TRAFFIC);
-    assert_eq!((status.state, status.holder), (Some(WorkerState::Failed), None));
+    assert_eq!(
+        (status.state, status.holder),
+        (Some(WorkerState::Failed), None)
+    );
     let failure = status.failure.unwrap();
-    assert_eq!((failure.reason.as_str(), failure.exit_code), ("STREAM_VIEW_CHANGED", Some(10)));
+    assert_eq!(
+        (failure.reason.as_str(), failure.exit_code),
+        ("STREAM_VIEW_CHANGED", Some(10))
+    );
     assert!(failure.message.contains("etag"), "{failure:?}");
     assert_eq!(stage.gate.pushes(), 0);
 }
@@ -115,7 +127,10 @@ pub fn every_ending_leaves_its_reason(server: &ApiServer) {
     assert_eq!(ending["reason"], "IG_PUSH_REJECTED");
     let checkpoint = stage.checkpoint(TRAFFIC, 0);
     let said = format!("{} {ending} {checkpoint:?}", refused.stderr);
-    assert!(!said.contains("out-of-date-key-9Z"), "the secret is told: {said}");
+    assert!(
+        !said.contains("out-of-date-key-9Z"),
+        "the secret is told: {said}"
+    );
     let failure = checkpoint.status.unwrap().failure.unwrap();
     assert_eq!(failure.exit_code, Some(11));
     // The Secret's file is renewed, as the kubelet does it.
@@ -138,7 +153,10 @@ pub fn every_ending_leaves_its_reason(server: &ApiServer) {
     let done = stage.worker(TRAFFIC).finish_within(LONG).expect(0);
     assert!(!done.stderr.contains(SECRET), "{}", done.stderr);
     let status = stage.status(TRAFFIC);
-    assert_eq!((status.state, status.failure), (Some(WorkerState::Finished), None));
+    assert_eq!(
+        (status.state, status.failure),
+        (Some(WorkerState::Finished), None)
+    );
     assert_eq!(stage.pushes_by_event(TRAFFIC).len(), 60);
 }
 
@@ -147,11 +165,18 @@ pub fn every_ending_leaves_its_reason(server: &ApiServer) {
 pub fn a_checkpoint_of_another_job_is_not_taken(server: &ApiServer) {
     let stage = Stage::new(server, "held", 60, &[], Stage::only_traffic);
     stage.preflight().expect(0);
-    let holder = stage.worker_of(TRAFFIC, 0, "job-one").args(ANY_PORT).start();
+    let holder = stage
+        .worker_of(TRAFFIC, 0, "job-one")
+        .args(ANY_PORT)
+        .start();
     stage.until_state(TRAFFIC, WorkerState::Primed);
     let other = stage.worker_of(TRAFFIC, 0, "job-two").args(ANY_PORT);
     let other = other.start().finish_within(LONG).expect(12);
-    assert!(other.stderr.contains("CHECKPOINT_CONFLICT"), "{}", other.stderr);
+    assert!(
+        other.stderr.contains("CHECKPOINT_CONFLICT"),
+        "{}",
+        other.stderr
+    );
     assert_eq!(stage.ending()["reason"], "CHECKPOINT_CONFLICT");
     let status = stage.status(TRAFFIC);
     assert_eq!((status.epoch, status.state), (1, Some(WorkerState::Primed)));
@@ -170,10 +195,20 @@ pub fn a_checkpoint_of_another_job_is_not_taken(server: &ApiServer) {
 
 /// A gate that answers nothing for a while: the worker says so, waits, and goes on by itself.
 pub fn a_gate_that_is_away_is_waited_for(server: &ApiServer) {
-    let stage = Stage::new(server, "away", 500, &["--fault", "latency=3ms"], Stage::only_traffic);
+    let stage = Stage::new(
+        server,
+        "away",
+        500,
+        &["--fault", "latency=3ms"],
+        Stage::only_traffic,
+    );
     stage.preflight().expect(0);
     stage.start_unpaced();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
     let worker = stage
         .worker_of(TRAFFIC, 0, "job-a")
         .args(["--listen", &format!("127.0.0.1:{port}")])
@@ -183,7 +218,10 @@ pub fn a_gate_that_is_away_is_waited_for(server: &ApiServer) {
     let waiting = stage.until_state(TRAFFIC, WorkerState::Waiting);
     assert!(waiting.gate_away_since.is_some());
     let failure = waiting.failure.unwrap();
-    assert_eq!((failure.reason.as_str(), failure.exit_code), ("IG_PUSH_RETRY_EXHAUSTED", None));
+    assert_eq!(
+        (failure.reason.as_str(), failure.exit_code),
+        ("IG_PUSH_RETRY_EXHAUSTED", None)
+    );
     assert!(get(port, "/healthz").ends_with("ok\n"));
     let metrics = get(port, "/metrics");
     let value = |sample: &str| -> f64 {
@@ -192,7 +230,9 @@ pub fn a_gate_that_is_away_is_waited_for(server: &ApiServer) {
         line.rsplit(' ').next().unwrap().parse().unwrap()
     };
     let of = |name: &str, label: &str| {
-        value(&format!("worldstream_{name}{{output=\"{TRAFFIC}\",{label}}}"))
+        value(&format!(
+            "worldstream_{name}{{output=\"{TRAFFIC}\",{label}}}"
+        ))
     };
     assert!(of("gate_retries_total", "reason=\"status_5xx\"") > 0.0);
     assert!(of("gate_away_seconds", "lane=\"0\"") >= 3.0);
@@ -210,7 +250,11 @@ pub fn a_gate_that_is_away_is_waited_for(server: &ApiServer) {
 /// An answer, head and body.
 fn get(port: u16, path: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: worker\r\nconnection: close\r\n\r\n").unwrap();
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nhost: worker\r\nconnection: close\r\n\r\n"
+    )
+    .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");

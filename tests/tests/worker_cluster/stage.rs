@@ -22,7 +22,9 @@ use worldstream_crds::{
 use worldstream_tests::apiserver::{ApiServer, blocking};
 use worldstream_tests::inside::whole_lines;
 use worldstream_tests::stream::until;
-use worldstream_tests::{Arrival, Finished, GateProcess, MadeWorld, PLATFORM_RUN_ID, Program, Running, run};
+use worldstream_tests::{
+    Arrival, Finished, GateProcess, MadeWorld, PLATFORM_RUN_ID, Program, Running, run,
+};
 
 /// The stream's name; the namespace is the case's own.
 pub const STREAM: &str = "january";
@@ -130,7 +132,10 @@ impl<'a> Stage<'a> {
                 checkpoints.push((output.clone(), lane, self.name_of(&output, lane)));
             }
         }
-        let names: Vec<_> = checkpoints.iter().map(|(_, _, name)| name.clone()).collect();
+        let names: Vec<_> = checkpoints
+            .iter()
+            .map(|(_, _, name)| name.clone())
+            .collect();
         blocking(async {
             let client = self.server.client().await;
             let namespaces: Api<Namespace> = Api::all(client.clone());
@@ -168,7 +173,11 @@ impl<'a> Stage<'a> {
             let role = Role {
                 metadata: meta("worker"),
                 rules: Some(vec![
-                    rule("streamclocks", &["get", "list", "watch"], vec![STREAM.into()]),
+                    rule(
+                        "streamclocks",
+                        &["get", "list", "watch"],
+                        vec![STREAM.into()],
+                    ),
                     rule("streamcheckpoints", &["get"], names.clone()),
                     rule("streamcheckpoints/status", &["get", "patch"], names),
                 ]),
@@ -196,7 +205,10 @@ impl<'a> Stage<'a> {
         let stream = format!("{}/{STREAM}", self.namespace);
         run([command, "--stream", &stream, "--plan"])
             .args([self.path("plan.json").display().to_string()])
-            .args(["--termination-log".into(), self.last_words().display().to_string()])
+            .args([
+                "--termination-log".into(),
+                self.last_words().display().to_string(),
+            ])
             .env("KUBECONFIG", &self.server.worker().display().to_string())
             .env("RUST_LOG", "info")
     }
@@ -237,7 +249,8 @@ impl<'a> Stage<'a> {
 
     /// A worker of a lane of the traffic.
     pub fn lane(&self, lane: u32) -> Program {
-        self.worker_of(TRAFFIC, lane, "job-a").args(["--listen", "127.0.0.1:0"])
+        self.worker_of(TRAFFIC, lane, "job-a")
+            .args(["--listen", "127.0.0.1:0"])
     }
 
     /// A StreamCheckpoint as it is now.
@@ -257,9 +270,10 @@ impl<'a> Stage<'a> {
 
     /// Waits until a worker says so.
     pub fn until_state(&self, output: &str, state: WorkerState) -> StreamCheckpointStatus {
-        until(&format!("{output} is {state:?} in {}", self.namespace), || {
-            self.status(output).state == Some(state)
-        });
+        until(
+            &format!("{output} is {state:?} in {}", self.namespace),
+            || self.status(output).state == Some(state),
+        );
         self.status(output)
     }
 
@@ -272,7 +286,9 @@ impl<'a> Stage<'a> {
             let mut clock = api.get(STREAM).await.unwrap().spec;
             clock.publish(spec.clone());
             let patch = json!({ "spec": clock });
-            api.patch(STREAM, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+            api.patch(STREAM, &PatchParams::default(), &Patch::Merge(patch))
+                .await
+                .unwrap();
         });
         spec
     }

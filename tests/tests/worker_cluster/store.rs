@@ -32,7 +32,10 @@ struct AnyCheckpoint {
 
 impl AnyCheckpoint {
     async fn made(&self, key: &CheckpointKey) -> String {
-        let name = format!("c-{}", names::short_hash(&[&key.scope_key(), &key.output_id]));
+        let name = format!(
+            "c-{}",
+            names::short_hash(&[&key.scope_key(), &key.output_id])
+        );
         let spec = StreamCheckpointSpec {
             stream: "conformance".into(),
             output: key.output_id.clone(),
@@ -43,7 +46,10 @@ impl AnyCheckpoint {
             platform_run_id: key.platform_run_id.clone(),
         };
         // It may be there already.
-        let _ = self.api.create(&PostParams::default(), &StreamCheckpoint::new(&name, spec)).await;
+        let _ = self
+            .api
+            .create(&PostParams::default(), &StreamCheckpoint::new(&name, spec))
+            .await;
         name
     }
 }
@@ -120,16 +126,24 @@ pub fn stream_checkpoints_are_a_store_like_any_other(server: &ApiServer) {
 pub fn an_api_server_that_is_away_is_waited_for() {
     let server = ApiServer::start();
     let rows = 4_000;
-    let stage = Stage::new(&server, "outage", rows, &["--fault", "latency=2ms"], |plan| {
-        Stage::only_traffic(plan);
-        plan.checkpoint.max_unsaved = Duration::from_secs(3);
-        // A bound of the number would stop it much earlier.
-        plan.checkpoint.flush_every = 5;
-    });
+    let stage = Stage::new(
+        &server,
+        "outage",
+        rows,
+        &["--fault", "latency=2ms"],
+        |plan| {
+            Stage::only_traffic(plan);
+            plan.checkpoint.max_unsaved = Duration::from_secs(3);
+            // A bound of the number would stop it much earlier.
+            plan.checkpoint.flush_every = 5;
+        },
+    );
     stage.preflight().expect(0);
     stage.start_unpaced();
     let worker = stage.worker(TRAFFIC);
-    until("a cursor is saved", || stage.status(TRAFFIC).cursor.is_some());
+    until("a cursor is saved", || {
+        stage.status(TRAFFIC).cursor.is_some()
+    });
     server.down();
     let at_outage = stage.arrivals(TRAFFIC).len();
     let mut seen = 0;

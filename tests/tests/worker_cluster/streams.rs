@@ -21,9 +21,17 @@ pub fn what_arrives_is_what_a_run_sends(server: &ApiServer) {
         let primed = stage.until_state(output, WorkerState::Primed);
         assert!(primed.plan.is_some() && primed.next.is_some(), "{primed:?}");
         assert_eq!((primed.clock_revision, primed.epoch), (0, 1));
-        assert!(primed.holder.is_some_and(|holder| holder.starts_with(STREAM)));
+        assert!(
+            primed
+                .holder
+                .is_some_and(|holder| holder.starts_with(STREAM))
+        );
     }
-    assert_eq!(stage.gate.pushes(), 0, "something was sent before the clock started");
+    assert_eq!(
+        stage.gate.pushes(),
+        0,
+        "something was sent before the clock started"
+    );
     stage.start_unpaced();
     for worker in workers {
         worker.finish_within(LONG).expect(0);
@@ -52,12 +60,23 @@ pub fn what_arrives_is_what_a_run_sends(server: &ApiServer) {
         assert_eq!(of(&stage.gate.record, output), expected, "{output}");
         let status = stage.status(output);
         assert_eq!(status.state, Some(WorkerState::Finished));
-        assert_eq!((status.holder, status.next, status.failure), (None, None, None));
+        assert_eq!(
+            (status.holder, status.next, status.failure),
+            (None, None, None)
+        );
         let receipt = status.receipt.unwrap();
-        let run = end.summary.outputs.iter().find(|it| it.output_id == *output).unwrap();
+        let run = end
+            .summary
+            .outputs
+            .iter()
+            .find(|it| it.output_id == *output)
+            .unwrap();
         assert_eq!((receipt.rows, &receipt.digest), (run.rows, &run.digest));
         assert!(receipt.complete);
-        assert_eq!(receipt.rows, receipt.admitted + receipt.duplicate + receipt.quarantined);
+        assert_eq!(
+            receipt.rows,
+            receipt.admitted + receipt.duplicate + receipt.quarantined
+        );
         let plan = status.plan.unwrap();
         assert_eq!(plan.rows, receipt.rows);
         let cursor = status.cursor.unwrap();
@@ -99,7 +118,10 @@ pub fn a_drained_worker_repeats_nothing(server: &ApiServer) {
         worker.finish_within(LONG).expect(14);
         let ending = stage.ending();
         assert_eq!(ending["reason"], "Interrupted");
-        assert_eq!((&ending["exitCode"], &ending["lane"]), (&14.into(), &0.into()));
+        assert_eq!(
+            (&ending["exitCode"], &ending["lane"]),
+            (&14.into(), &0.into())
+        );
         let status = stage.status(TRAFFIC);
         assert_eq!(status.state, Some(WorkerState::Stopped));
         assert_eq!((status.holder, status.epoch), (None, round as u64));
@@ -119,7 +141,9 @@ pub fn a_drained_worker_repeats_nothing(server: &ApiServer) {
 pub fn a_worker_that_was_followed_writes_nothing_more(server: &ApiServer) {
     let stage = slow(server, "takeover", 3_000);
     let frozen = stage.worker(TRAFFIC);
-    until("a cursor is saved", || stage.status(TRAFFIC).cursor.is_some());
+    until("a cursor is saved", || {
+        stage.status(TRAFFIC).cursor.is_some()
+    });
     frozen.signal("STOP");
     let before = stage.status(TRAFFIC);
     let next = stage.worker(TRAFFIC);
@@ -140,7 +164,10 @@ pub fn a_worker_that_was_followed_writes_nothing_more(server: &ApiServer) {
     assert_eq!(stage.ending()["reason"], "CHECKPOINT_CONFLICT");
     next.finish_within(LONG).expect(0);
     let status = stage.status(TRAFFIC);
-    assert_eq!((status.state, status.epoch), (Some(WorkerState::Finished), 2));
+    assert_eq!(
+        (status.state, status.epoch),
+        (Some(WorkerState::Finished), 2)
+    );
     assert_eq!(stage.pushes_by_event(TRAFFIC).len(), 3_000);
     let receipt = status.receipt.unwrap();
     assert_eq!(receipt.rows, 3_000);
@@ -158,7 +185,9 @@ pub fn a_crash_repeats_little_and_loses_nothing(server: &ApiServer) {
     for round in 1..=4 {
         let worker = stage.worker(TRAFFIC);
         let begun = cursor_row(&stage.status(TRAFFIC));
-        until("the cursor moves", || cursor_row(&stage.status(TRAFFIC)) > begun);
+        until("the cursor moves", || {
+            cursor_row(&stage.status(TRAFFIC)) > begun
+        });
         worker.kill();
         assert_eq!(stage.status(TRAFFIC).epoch, round);
         assert!(stage.status(TRAFFIC).holder.is_some());

@@ -40,7 +40,11 @@ impl KubernetesStore {
             ("lane", spec.lane.to_string(), key.lane.index.to_string()),
             ("lanes", spec.lanes.to_string(), key.lane.count.to_string()),
             ("attempt", spec.attempt.clone(), key.attempt.clone()),
-            ("platformRunId", spec.platform_run_id.clone(), key.platform_run_id.clone()),
+            (
+                "platformRunId",
+                spec.platform_run_id.clone(),
+                key.platform_run_id.clone(),
+            ),
         ];
         for (field, found, expected) in fields {
             if found != expected {
@@ -146,7 +150,11 @@ impl Lease for KubernetesLease {
         async move {
             forward(&self.record.object(), &self.current, checkpoint)?;
             let cursor = checkpoint.cursor.as_ref().map(cursor_status);
-            let progress = checkpoint.progress.as_ref().map(serde_json::to_string).transpose();
+            let progress = checkpoint
+                .progress
+                .as_ref()
+                .map(serde_json::to_string)
+                .transpose();
             let progress = progress.map_err(|error| {
                 Failure::new(Reason::StreamFailed, self.record.object()).cause(&error)
             })?;

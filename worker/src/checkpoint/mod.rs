@@ -112,12 +112,11 @@ pub struct Capabilities {
 pub fn open(plan: &CheckpointStorePlan) -> Result<Arc<dyn CheckpointStore>> {
     match plan {
         CheckpointStorePlan::File { root } => Ok(Arc::new(FileStore::new(root))),
-        CheckpointStorePlan::Kubernetes {} => Err(Failure::new(
-            Reason::StreamFailed,
-            "the checkpoint store",
-        )
-        .found("kubernetes")
-        .expected("a store that is there without a cluster, such as file")),
+        CheckpointStorePlan::Kubernetes {} => {
+            Err(Failure::new(Reason::StreamFailed, "the checkpoint store")
+                .found("kubernetes")
+                .expected("a store that is there without a cluster, such as file"))
+        }
     }
 }
 

@@ -64,9 +64,12 @@ impl PodArgs {
             Ok(ExitCode::Done) => None,
             Ok(ExitCode::Interrupted) => Some(Ending::interrupted(whose)),
             Ok(other) => Some(Ending::new("Ended", "", *other, whose)),
-            Err(failure) if failure.exit_code() == ExitCode::Usage => {
-                Some(Ending::new("Usage", &failure.message(), ExitCode::Usage, whose))
-            }
+            Err(failure) if failure.exit_code() == ExitCode::Usage => Some(Ending::new(
+                "Usage",
+                &failure.message(),
+                ExitCode::Usage,
+                whose,
+            )),
             Err(failure) => Some(Ending::failed(failure, whose)),
         };
         if let Some(ending) = ending {
@@ -78,7 +81,12 @@ impl PodArgs {
 
 /// Sets `stop` at the first SIGTERM or SIGINT, and ends the process at the second. Never returns.
 pub async fn stop_on_signals(stop: Stop) -> Failure {
-    let listen = || Ok((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?));
+    let listen = || {
+        Ok((
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        ))
+    };
     let (mut terminate, mut interrupt) = match listen() {
         Ok(both) => both,
         Err(error) => {
@@ -114,7 +122,10 @@ mod tests {
             termination_log: dir.path().join("last-words"),
         };
         for (text, says) in [
-            ("{\"version\": 77, \"novelty\": true}", "found 77, expected 1"),
+            (
+                "{\"version\": 77, \"novelty\": true}",
+                "found 77, expected 1",
+            ),
             ("{\"version\": 1}", "missing field"),
             ("{", "EOF"),
         ] {

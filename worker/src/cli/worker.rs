@@ -125,7 +125,10 @@ mod tests {
             _ => None,
         };
         let pod = pod(told);
-        assert_eq!((pod.name.as_str(), pod.uid.as_str()), ("apr-out-1", "apr-out-1"));
+        assert_eq!(
+            (pod.name.as_str(), pod.uid.as_str()),
+            ("apr-out-1", "apr-out-1")
+        );
         assert_eq!((pod.job, pod.gone), (None, vec!["u1".into(), "u2".into()]));
     }
 }

@@ -102,7 +102,9 @@ impl Access {
         let failed = |error: &(dyn std::error::Error + 'static)| {
             Failure::new(Reason::StreamFailed, object).cause(error)
         };
-        let config = kube::Config::infer().await.map_err(|error| failed(&error))?;
+        let config = kube::Config::infer()
+            .await
+            .map_err(|error| failed(&error))?;
         let client = Client::try_from(config).map_err(|error| failed(&error))?;
         Ok(Access::of(client, namespace))
     }
@@ -135,14 +137,18 @@ impl Access {
 
     /// Writes to the status of a StreamCheckpoint by a JSON merge patch, which names the uid and
     /// the resource version that it is made for; gives the object as it is then.
-    pub async fn patch_status(&self, name: &str, patch: &Value) -> Result<StreamCheckpoint, Refusal> {
+    pub async fn patch_status(
+        &self,
+        name: &str,
+        patch: &Value,
+    ) -> Result<StreamCheckpoint, Refusal> {
         let params = PatchParams {
             field_manager: Some(MANAGER.to_owned()),
             ..PatchParams::default()
         };
-        let request = self
-            .requests()
-            .patch_subresource("status", name, &params, &Patch::Merge(patch));
+        let request =
+            self.requests()
+                .patch_subresource("status", name, &params, &Patch::Merge(patch));
         self.exchange(request).await
     }
 
@@ -169,7 +175,8 @@ impl Access {
         let answer = self.client.send(request.map(Body::from)).await;
         let answer = answer.map_err(|error| Refusal::Away(chain(&error)))?;
         let date = answer.headers().get(header::DATE);
-        if let Some(date) = date.and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok())
+        if let Some(date) =
+            date.and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok())
         {
             let skew = skew_millis(date, asked, SystemTime::now());
             self.skew.store(skew, Ordering::Relaxed);
@@ -187,7 +194,9 @@ fn refusal(status: StatusCode, body: &[u8]) -> Option<Refusal> {
         return None;
     }
     let said = serde_json::from_slice::<Value>(body).ok();
-    let said = said.as_ref().and_then(|status| status.get("message")?.as_str());
+    let said = said
+        .as_ref()
+        .and_then(|status| status.get("message")?.as_str());
     let why = match said {
         Some(message) => format!("the API server answers {status}: {message}"),
         None => format!("the API server answers {status}"),

@@ -54,7 +54,9 @@ impl Ending {
     pub fn new(reason: &str, message: &str, exit: ExitCode, whose: Option<(&str, u32)>) -> Self {
         let mut message = message.to_owned();
         if message.len() > MESSAGE_MAX {
-            let end = (0..=MESSAGE_MAX).rev().find(|at| message.is_char_boundary(*at));
+            let end = (0..=MESSAGE_MAX)
+                .rev()
+                .find(|at| message.is_char_boundary(*at));
             message.truncate(end.unwrap_or(0));
             message.push('…');
         }
@@ -94,7 +96,10 @@ mod tests {
         assert!(text.len() < 4_096, "{}", text.len());
         let read: Ending = serde_json::from_str(&text).unwrap();
         assert_eq!((read.reason.as_str(), read.exit_code), ("LAG_LIMIT", 10));
-        assert_eq!((read.output.as_deref(), read.lane), (Some("out_7Q"), Some(3)));
+        assert_eq!(
+            (read.output.as_deref(), read.lane),
+            (Some("out_7Q"), Some(3))
+        );
         let text = serde_json::to_string(&Ending::interrupted(None)).unwrap();
         assert!(!text.contains("output"), "{text}");
     }

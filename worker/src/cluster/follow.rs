@@ -72,7 +72,11 @@ impl Sent {
 
     /// So many were sent by now.
     pub fn note(&mut self, now: Mono, sent: u64) {
-        if self.samples.back().is_some_and(|(_, before)| *before == sent) {
+        if self
+            .samples
+            .back()
+            .is_some_and(|(_, before)| *before == sent)
+        {
             return;
         }
         if self.samples.len() == Self::KEPT {
@@ -215,7 +219,10 @@ mod tests {
         // At 20 s the clock stood at 40 s.
         let far = shot(Some(event(59)));
         assert_eq!((far.revision, far.events), (2, 100));
-        assert_eq!(far.event_time.as_deref(), Some("1970-01-01T00:00:59.000000Z"));
+        assert_eq!(
+            far.event_time.as_deref(),
+            Some("1970-01-01T00:00:59.000000Z")
+        );
         let none = shot(Some(event(39)));
         assert_eq!((none.events, none.event_time), (0, None));
         assert_eq!(shot(None).events, 0);

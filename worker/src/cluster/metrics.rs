@@ -151,9 +151,15 @@ impl Collector for Sources {
             Ok::<_, fmt::Error>(())
         };
         each(&SENT, &|lane| Some(lane.sent.load(Relaxed) as f64))?;
-        each(&IN_FLIGHT, &|lane| Some(lane.in_flight.load(Relaxed) as f64))?;
+        each(
+            &IN_FLIGHT,
+            &|lane| Some(lane.in_flight.load(Relaxed) as f64),
+        )?;
         each(&BUFFERED, &|lane| Some(lane.buffered.load(Relaxed) as f64))?;
-        each(&GATE_AWAY, &|lane| Some(lane.gate_away.load(Relaxed) as f64))?;
+        each(
+            &GATE_AWAY,
+            &|lane| Some(lane.gate_away.load(Relaxed) as f64),
+        )?;
         each(&LAG, &|lane| {
             figures::lag(lane, &timeline, now).map(|lag| lag.as_secs_f64())
         })?;
@@ -179,13 +185,17 @@ impl Collector for Sources {
         for lane in lanes {
             let (counts, micros) = lane.lateness.snapshot();
             let bounds = Lateness::BOUNDS.iter().map(|micros| *micros as f64 / 1e6);
-            let buckets: Vec<_> = bounds.chain([f64::MAX]).zip(counts.iter().copied()).collect();
-            late.encode_family(&labels(lane))?.encode_histogram::<NoLabelSet>(
-                micros as f64 / 1e6,
-                counts.iter().sum(),
-                &buckets,
-                None,
-            )?;
+            let buckets: Vec<_> = bounds
+                .chain([f64::MAX])
+                .zip(counts.iter().copied())
+                .collect();
+            late.encode_family(&labels(lane))?
+                .encode_histogram::<NoLabelSet>(
+                    micros as f64 / 1e6,
+                    counts.iter().sum(),
+                    &buckets,
+                    None,
+                )?;
         }
         let mut retries = family(&mut encoder, &RETRIES)?;
         if let Some(lane) = lanes.first() {
@@ -199,9 +209,19 @@ impl Collector for Sources {
         }
         let revision = timeline.at(now).map_or(0, |revision| revision.number);
         let none: [(&str, String); 0] = [];
-        sample(&mut family(&mut encoder, &REVISION)?, &REVISION, &none, revision as f64)?;
+        sample(
+            &mut family(&mut encoder, &REVISION)?,
+            &REVISION,
+            &none,
+            revision as f64,
+        )?;
         if let Some(millis) = self.access.skew_millis() {
-            sample(&mut family(&mut encoder, &SKEW)?, &SKEW, &none, millis as f64 / 1e3)?;
+            sample(
+                &mut family(&mut encoder, &SKEW)?,
+                &SKEW,
+                &none,
+                millis as f64 / 1e3,
+            )?;
         }
         Ok(())
     }
@@ -247,7 +267,10 @@ fn sample(
     if labels.is_empty() {
         return write(family);
     }
-    let labels: Vec<(&str, &str)> = labels.iter().map(|(name, it)| (*name, it.as_str())).collect();
+    let labels: Vec<(&str, &str)> = labels
+        .iter()
+        .map(|(name, it)| (*name, it.as_str()))
+        .collect();
     write(&mut family.encode_family(&labels)?)
 }
 
@@ -313,15 +336,24 @@ mod tests {
             let name = metric.name.strip_suffix("_total").unwrap_or(metric.name);
             // What nothing is known of yet is left out.
             let known = *metric.name != *SKEW.name;
-            assert_eq!(page.contains(&format!("# TYPE {name} {}\n", metric.kind)), known, "{page}");
+            assert_eq!(
+                page.contains(&format!("# TYPE {name} {}\n", metric.kind)),
+                known,
+                "{page}"
+            );
         }
         for line in page.lines().filter(|line| !line.starts_with('#')) {
             let name = line.split(['{', ' ']).next().unwrap();
-            let base = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
+            let base = ["_bucket", "_sum", "_count"]
+                .iter()
+                .find_map(|end| name.strip_suffix(end));
             let metric = METRICS.iter().find(|it| it.name == base.unwrap_or(name));
             let metric = metric.unwrap_or_else(|| panic!("{line} is not documented"));
             let labels = line.split(['{', '}']).nth(1).unwrap_or_default();
-            for label in labels.split(',').filter_map(|label| label.split('=').next()) {
+            for label in labels
+                .split(',')
+                .filter_map(|label| label.split('=').next())
+            {
                 let listed = metric.labels.contains(&label) || label == "le" || label.is_empty();
                 assert!(listed, "{line}");
             }

@@ -57,7 +57,11 @@ pub fn compare(plan: &OutputPlan, world: &VerifiedWorld, view: &ViewPlan) -> Res
     let identity = [
         ("root", &plan.root, &world.root),
         ("pack key", &plan.pack_key, &world.pack_key),
-        ("run_id of the receipt", &plan.engine_run_id, &world.receipt.run_id),
+        (
+            "run_id of the receipt",
+            &plan.engine_run_id,
+            &world.receipt.run_id,
+        ),
         ("scenario", &plan.scenario, &world.key.scenario_id),
     ];
     for (field, planned, found) in identity {
@@ -76,7 +80,12 @@ pub fn compare(plan: &OutputPlan, world: &VerifiedWorld, view: &ViewPlan) -> Res
     };
     if plan.view_id != view.view_id {
         let found = view.view_id.clone();
-        return Err(changed(&view.folder, "stream_view_id", found, plan.view_id.clone()));
+        return Err(changed(
+            &view.folder,
+            "stream_view_id",
+            found,
+            plan.view_id.clone(),
+        ));
     }
     if plan.files.len() != view.parts.len() {
         let count = |parts: usize| format!("{parts} parts");
@@ -169,21 +178,40 @@ mod tests {
         type Change = fn(&mut VerifiedWorld, &mut ViewPlan);
         let cases: [(&str, Reason, Change); 9] = [
             ("root", Reason::ManifestMismatch, |it, _| it.root.push('2')),
-            ("pack key", Reason::ManifestMismatch, |it, _| it.pack_key.push('0')),
-            ("run_id", Reason::ManifestMismatch, |it, _| it.receipt.run_id = "0".into()),
-            ("scenario", Reason::ManifestMismatch, |it, _| it.key.scenario_id = "storm".into()),
-            ("stream_view_id", Reason::StreamViewChanged, |_, it| it.view_id.push('0')),
-            ("parts", Reason::StreamViewChanged, |_, it| drop(it.parts.pop())),
-            ("rows", Reason::StreamViewChanged, |_, it| it.parts[1].rows = 7),
-            ("size", Reason::StreamViewChanged, |_, it| it.parts[0].size = 7),
-            ("etag", Reason::StreamViewChanged, |_, it| it.parts[1].etag = None),
+            ("pack key", Reason::ManifestMismatch, |it, _| {
+                it.pack_key.push('0')
+            }),
+            ("run_id", Reason::ManifestMismatch, |it, _| {
+                it.receipt.run_id = "0".into()
+            }),
+            ("scenario", Reason::ManifestMismatch, |it, _| {
+                it.key.scenario_id = "storm".into()
+            }),
+            ("stream_view_id", Reason::StreamViewChanged, |_, it| {
+                it.view_id.push('0')
+            }),
+            ("parts", Reason::StreamViewChanged, |_, it| {
+                drop(it.parts.pop())
+            }),
+            ("rows", Reason::StreamViewChanged, |_, it| {
+                it.parts[1].rows = 7
+            }),
+            ("size", Reason::StreamViewChanged, |_, it| {
+                it.parts[0].size = 7
+            }),
+            ("etag", Reason::StreamViewChanged, |_, it| {
+                it.parts[1].etag = None
+            }),
         ];
         for (field, reason, change) in cases {
             let (mut world, mut view) = (world(), view());
             change(&mut world, &mut view);
             let failure = compare(&plan, &world, &view).unwrap_err();
             assert_eq!(failure.reason(), reason, "{failure}");
-            assert!(failure.message().contains(&format!(": {field}")), "{failure}");
+            assert!(
+                failure.message().contains(&format!(": {field}")),
+                "{failure}"
+            );
         }
     }
 }

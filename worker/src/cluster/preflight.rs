@@ -68,7 +68,12 @@ pub async fn run(plan: &StreamPlan, stream: &StreamRef) -> Result<Vec<(String, O
     for output in &world.outputs {
         let extent = extent(&world, output, plan.range).await?;
         let plan = planned::plan_of(&world, &output.view, &extent, &scenario_run_id);
-        info!(output = output.id, rows = plan.rows, files = plan.files.len(), "planned");
+        info!(
+            output = output.id,
+            rows = plan.rows,
+            files = plan.files.len(),
+            "planned"
+        );
         plans.push((output.id.clone(), plan));
     }
     let access = Access::new(&stream.namespace).await?;

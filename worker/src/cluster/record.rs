@@ -45,7 +45,9 @@ impl Pod {
             return true;
         };
         let of_our_job = self.job.as_ref().is_some_and(|job| {
-            holder.strip_prefix(job.as_str()).is_some_and(|rest| rest.starts_with('-'))
+            holder
+                .strip_prefix(job.as_str())
+                .is_some_and(|rest| rest.starts_with('-'))
         });
         uid == self.uid || of_our_job || self.gone.iter().any(|gone| gone == uid)
     }
@@ -102,12 +104,14 @@ impl Record {
                     tokio::time::sleep(LOOK).await;
                     continue;
                 }
-                return Err(Failure::new(Reason::CheckpointConflict, object(name)).found(format!(
-                    "it is held by pod {} (uid {}), epoch {}",
-                    holder.unwrap_or_default(),
-                    uid.unwrap_or_default(),
-                    status.epoch
-                )));
+                return Err(
+                    Failure::new(Reason::CheckpointConflict, object(name)).found(format!(
+                        "it is held by pod {} (uid {}), epoch {}",
+                        holder.unwrap_or_default(),
+                        uid.unwrap_or_default(),
+                        status.epoch
+                    )),
+                );
             }
             let mut next = status.clone();
             next.holder = Some(pod.name.clone());
@@ -266,7 +270,10 @@ impl Inner {
     fn lose(&self, held: &mut Held, found: &str) -> Failure {
         let failure = Failure::new(Reason::CheckpointConflict, object(&self.name))
             .found(found)
-            .expected(format!("epoch {}, held by this pod, {}", self.epoch, held.pod.name));
+            .expected(format!(
+                "epoch {}, held by this pod, {}",
+                self.epoch, held.pod.name
+            ));
         held.lost = Some(failure.clone());
         failure
     }
@@ -285,7 +292,8 @@ impl Drop for Inner {
         let (access, name) = (self.access.clone(), self.name.clone());
         // Best effort: a holder that could not say that it is gone is followed by its Job's next
         // pod all the same.
-        self.runtime.spawn(async move { access.patch_status(&name, &patch).await.map(|_| ()) });
+        self.runtime
+            .spawn(async move { access.patch_status(&name, &patch).await.map(|_| ()) });
     }
 }
 
@@ -393,6 +401,9 @@ mod tests {
         to.cursor = Some(cursor(None));
         let patch = patch(&from, &to, "u", "17");
         assert_eq!(patch["status"], json!({"cursor": {"lastTsUtc": null}}));
-        assert_eq!(patch["metadata"], json!({"uid": "u", "resourceVersion": "17"}));
+        assert_eq!(
+            patch["metadata"],
+            json!({"uid": "u", "resourceVersion": "17"})
+        );
     }
 }

@@ -238,7 +238,12 @@ mod tests {
         assert!(!is_due(Some(&written), later(1), &moved, MAX_LAG));
         assert!(is_due(Some(&written), later(2), &moved, MAX_LAG));
         // With a limit of a second, half of it.
-        assert!(is_due(Some(&written), Mono(SECOND / 2), &moved, Duration::from_secs(1)));
+        assert!(is_due(
+            Some(&written),
+            Mono(SECOND / 2),
+            &moved,
+            Duration::from_secs(1)
+        ));
     }
 
     #[test]
@@ -257,7 +262,10 @@ mod tests {
         for change in changes {
             let mut changed = written.1.clone();
             change(&mut changed);
-            assert!(is_due(Some(&written), Mono(1), &changed, MAX_LAG), "{changed:?}");
+            assert!(
+                is_due(Some(&written), Mono(1), &changed, MAX_LAG),
+                "{changed:?}"
+            );
         }
     }
 
@@ -274,7 +282,10 @@ mod tests {
             motion,
         };
         let (running, paused) = (by(Motion::Running(anchor)), by(Motion::Paused));
-        let held = by(Motion::Held { anchor, at: event(50) });
+        let held = by(Motion::Held {
+            anchor,
+            at: event(50),
+        });
         let doing = Doing {
             primed: true,
             finished: false,
@@ -313,7 +324,11 @@ mod tests {
         let mut meter = SpeedMeter::default();
         for second in 0..60 {
             let speed = if second < 30 { 4 } else { 2 };
-            let position = if second < 30 { second * speed } else { 60 + second * speed };
+            let position = if second < 30 {
+                second * speed
+            } else {
+                60 + second * speed
+            };
             meter.note(Mono(second * SECOND), event(position));
             if second < 2 {
                 assert_eq!(meter.speedup(), None);

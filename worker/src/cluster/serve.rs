@@ -24,9 +24,9 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 ///
 /// Errors: `STREAM_FAILED` if it is not ours, or in use.
 pub async fn listen(addr: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(addr)
-        .await
-        .map_err(|error| Failure::new(Reason::StreamFailed, format!("--listen {addr}")).cause(&error))
+    TcpListener::bind(addr).await.map_err(|error| {
+        Failure::new(Reason::StreamFailed, format!("--listen {addr}")).cause(&error)
+    })
 }
 
 /// Serves for ever. `metrics` gives the text of a scrape.
@@ -59,7 +59,11 @@ fn answer(request: &Request<Incoming>, metrics: &dyn Fn() -> String) -> Response
         "/metrics" => (StatusCode::OK, OPEN_METRICS, metrics()),
         // Whoever answers is alive: one that waits for a gate or a clock is as it should be.
         "/healthz" => (StatusCode::OK, "text/plain", "ok\n".to_owned()),
-        _ => (StatusCode::NOT_FOUND, "text/plain", "no such page\n".to_owned()),
+        _ => (
+            StatusCode::NOT_FOUND,
+            "text/plain",
+            "no such page\n".to_owned(),
+        ),
     };
     let mut response = Response::new(Full::new(Bytes::from(text)));
     *response.status_mut() = status;

@@ -132,11 +132,7 @@ impl Conductor {
     }
 
     /// What is to be done before the first event can be sent; false if it cannot.
-    fn start(
-        &self,
-        ended: &mut Ended,
-        started: impl FnOnce() -> Result<(), Failure>,
-    ) -> bool {
+    fn start(&self, ended: &mut Ended, started: impl FnOnce() -> Result<(), Failure>) -> bool {
         match started() {
             Ok(()) => ended.started = true,
             Err(failure) => {

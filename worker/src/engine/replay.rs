@@ -278,9 +278,7 @@ impl Replay {
             stop: remote.stop.clone(),
         };
         let start = Event::stream_start(&streamed, &world.pack_key, &plan.world.producer_id);
-        let ended = conductor
-            .conduct(conducts, || session.append(&start))
-            .await;
+        let ended = conductor.conduct(conducts, || session.append(&start)).await;
         for thread in threads {
             if thread.join().is_err() {
                 failure.get_or_insert(

@@ -5,8 +5,8 @@ use super::catalogue::{self, Catalogue};
 use super::gatemap::GateMap;
 use super::gates::Gates;
 use super::identity::{fallback_pack_key, sha256_hex};
-use super::template::world_key;
 use super::selection::Selection;
+use super::template::world_key;
 use super::{
     Pack, Receipt, SelectedOutput, VerifiedWorld, WorldKey, WorldStore, pack, producer, receipt,
     root, scenario, selection,
@@ -66,7 +66,9 @@ pub async fn verify_output(plan: &WorldPlan, output_id: &str) -> Result<Verified
     let world = Opened::read(plan).await?;
     let catalogue = Catalogue::parse(&plan.catalogue)?;
     let mut selection = selection::select(&plan.selection, &catalogue)?;
-    selection.outputs.retain(|(_, output)| output.id == output_id);
+    selection
+        .outputs
+        .retain(|(_, output)| output.id == output_id);
     if selection.outputs.is_empty() {
         return Err(Failure::new(Reason::OutputUnknown, output_id)
             .found("an output that the plan does not select"));

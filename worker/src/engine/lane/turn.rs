@@ -121,7 +121,9 @@ impl Lane {
             Some(Feed::Batch(batch)) => {
                 self.gauge
                     .set_next(batch.events.first().map(|event| event.ts));
-                self.gauge.buffered.store(batch.events.len() as u64, Relaxed);
+                self.gauge
+                    .buffered
+                    .store(batch.events.len() as u64, Relaxed);
                 turn.batch = Some(batch);
                 turn.at = 0;
             }
