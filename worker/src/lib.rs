@@ -19,6 +19,7 @@ pub mod gate;
 pub mod plan;
 pub mod report;
 pub mod sample;
+pub mod sched;
 pub mod stop;
 pub mod view;
 pub mod world;

@@ -10,7 +10,9 @@ mod key;
 pub mod kubernetes;
 pub mod lines;
 pub mod lock;
+mod mirror;
 pub mod order;
+mod place;
 mod slots;
 pub mod survey;
 
@@ -23,6 +25,7 @@ use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use worldstream_crds::Reason;
 
+use crate::audit::Chain;
 use crate::failure::{Failure, Result};
 use crate::plan::{CheckpointStorePlan, Lane};
 use crate::view::ViewFingerprint;
@@ -88,6 +91,26 @@ pub struct Progress {
     pub complete: bool,
 }
 
+impl Progress {
+    /// No event was taken yet, of a view that looks so; counting begins after `counts_from`.
+    pub fn zero(counts_from: Option<Cursor>, view: ViewFingerprint) -> Self {
+        Progress {
+            counts_from,
+            rows: 0,
+            admitted: 0,
+            duplicate: 0,
+            quarantined: 0,
+            undecided: 0,
+            retried: 0,
+            disordered: 0,
+            digest: Chain::default().hex(),
+            recent_quarantines: Vec::new(),
+            view,
+            complete: false,
+        }
+    }
+}
+
 /// A cursor with our own figures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
@@ -149,6 +172,13 @@ pub trait Lease: Send {
     /// `CHECKPOINT_CONFLICT` if the lease was lost, or another producer moved the cursor. A
     /// failure with the exit code `Unavailable` may be tried again, with the same checkpoint or a
     /// later one; any other will not go away. None damages what was saved before. A save whose
-    /// future is dropped may or may not take place.
+    /// future is dropped may or may not take place. It may block its thread, which is one that
+    /// does nothing else.
     fn save<'a>(&'a mut self, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<()>>;
+
+    /// Brings what others read up to what was saved last, where that follows behind; for the end.
+    /// Fails and blocks as [`Lease::save`] does.
+    fn settle(&mut self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async { Ok(()) })
+    }
 }

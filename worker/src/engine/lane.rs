@@ -85,6 +85,8 @@ struct State {
     saved: u64,
     /// `rows` at the newest snapshot.
     snapped: u64,
+    /// So many events after that one the next is wanted.
+    step: u64,
     /// Since when events are taken that no saved checkpoint covers, and no snapshot.
     unsaved_since: Option<Mono>,
     unsnapped_since: Option<Mono>,
@@ -114,6 +116,7 @@ impl Lane {
                 .detail(format!("no timer: {error}"))
         })?;
         let rows = watermark.progress().rows;
+        let flush = rules.checkpoint.flush_every;
         let mut before = 0;
         let rows_before_part = view
             .parts
@@ -137,6 +140,7 @@ impl Lane {
                 issued: rows,
                 saved: rows,
                 snapped: rows,
+                step: flush.div_ceil(2),
                 unsaved_since: None,
                 unsnapped_since: None,
                 flushes: Vec::new(),
@@ -163,6 +167,7 @@ impl Lane {
             watermark,
             flushes,
             snapped,
+            step,
             unsaved_since,
             unsnapped_since,
             ..
@@ -197,10 +202,10 @@ impl Lane {
                 }
             },
         );
-        // Half way to the bound, so that the save is done before the bound is reached and
-        // sending does not wait for it.
-        let wanted =
-            !flushes.is_empty() || watermark.progress().rows - *snapped >= flush.div_ceil(2);
+        // The end of a part is saved at once; a flush is covered by the save that is next anyway.
+        let part = flushes.last();
+        let wanted = part.is_some_and(|(reason, _)| *reason == FlushReason::FileComplete)
+            || watermark.progress().rows - *snapped >= *step;
         if watermark.progress().rows > *snapped && unsnapped_since.is_none() {
             *unsnapped_since = Some(Mono::now());
             *unsaved_since = unsaved_since.or(*unsnapped_since);
@@ -269,15 +274,20 @@ impl Lane {
         })
     }
 
-    /// A checkpoint is durable.
-    pub fn saved(&self, checkpoint: &Checkpoint) {
-        if let Some(progress) = &checkpoint.progress {
-            let mut state = self.state.borrow_mut();
-            state.saved = progress.rows;
-            state.unsaved_since = state.unsnapped_since;
-            drop(state);
-            self.room.notify_one();
-        }
+    /// A checkpoint of so many rows is durable. The next is wanted far enough before the bound of
+    /// unsaved events that it is done before the bound is reached, going by how many were taken
+    /// during this one: sending does not wait then, and the disk is not asked more than need be.
+    pub fn saved(&self, rows: Option<u64>) {
+        let Some(rows) = rows else { return };
+        let flush = self.rules.checkpoint.flush_every;
+        let mut state = self.state.borrow_mut();
+        let during = state.watermark.progress().rows - rows;
+        let step = flush.saturating_sub(4 * during);
+        state.step = step.clamp(flush.div_ceil(2), (flush * 3).div_ceil(4));
+        state.saved = rows;
+        state.unsaved_since = state.unsnapped_since;
+        drop(state);
+        self.room.notify_one();
     }
 
     /// The figures at the end, as they were last snapped, and how late events were (µs).

@@ -9,12 +9,14 @@
 
 pub mod board;
 mod conductor;
+mod ending;
 mod feed;
 mod lane;
 mod output;
 mod quarantine;
 pub mod replay;
 mod saver;
+mod start;
 mod watermark;
 
 pub use board::{Board, LaneGauge, Lateness};

@@ -6,6 +6,7 @@ mod auth;
 mod client;
 mod connection;
 mod counters;
+mod reply;
 mod retry;
 mod tls;
 mod wire;
