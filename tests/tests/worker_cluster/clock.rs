@@ -70,7 +70,10 @@ pub fn nothing_is_early_and_a_pause_stands(server: &ApiServer) {
     let rests_until = monotonic() + 5_000_000_000;
     until("some time passes", || monotonic() > rests_until);
     let rested = stage.checkpoint(TRAFFIC, 0);
-    assert_eq!(rested.metadata.resource_version, settled.metadata.resource_version, "{rested:?}");
+    assert_eq!(
+        rested.metadata.resource_version, settled.metadata.resource_version,
+        "{rested:?}"
+    );
     let counts = rested.status.unwrap().counts.unwrap();
     assert_eq!(counts.rows, arrived.len() as u64);
     assert_eq!(stage.arrivals(TRAFFIC).len(), arrived.len());
