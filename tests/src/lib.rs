@@ -2,6 +2,7 @@
 //! and gates to run it against, and what was recorded of it. Everything that a test starts ends
 //! with the test.
 
+pub mod apiserver;
 pub mod bench;
 pub mod exact;
 pub mod generated;

@@ -1,7 +1,6 @@
 //! Cursors: how far an output is, kept so that a crash repeats a bounded number of events and
 //! loses none (contracts section 7). One trait, one file a backend.
 
-#[cfg(test)]
 pub mod conformance;
 pub mod disk;
 pub mod document;
