@@ -1,6 +1,7 @@
 //! The API of worldstream as Rust types: the documents that people write, their defaults and
 //! ranges, the reason codes and the exit codes. Nothing in this crate does I/O.
 
+pub mod bytes;
 pub mod duration;
 pub mod policy;
 pub mod profile;
@@ -8,6 +9,7 @@ pub mod reason;
 pub mod stream;
 mod yaml;
 
+pub use bytes::BytesText;
 pub use duration::DurationText;
 pub use policy::*;
 pub use profile::*;

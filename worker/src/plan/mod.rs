@@ -27,7 +27,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use worldstream_crds::{GateCheck, OnOutputFailure, OnQuarantine, Overload, Reason, TrafficMode};
+use worldstream_crds::{
+    GateCheck, OnOutputFailure, OnQuarantine, Overload, Reason, S3Spec, TrafficMode,
+};
 
 use crate::time::EventTime;
 
@@ -55,7 +57,7 @@ pub struct StreamPlan {
     pub gate: GatePlan,
     /// Where cursors are kept, and how often they are saved.
     pub checkpoint: CheckpointPlan,
-    /// The folder of everything that this run writes:
+    /// The folder of everything that this run writes, or `s3://bucket/prefix`:
     /// `runs/fraud-platform/<platform_run_id>` by default (contracts section 7 and 9).
     pub run_dir: PathBuf,
 }
@@ -95,6 +97,61 @@ pub struct WorldPlan {
     pub producer_id: String,
     /// The producer allowlist's text: an id a line, `#` for comments; none if none is named.
     pub producer_allowlist: Option<Named>,
+    /// How S3 is reached.
+    pub s3: S3Plan,
+    /// Bytes that are read ahead for each output, where a world lies in S3.
+    pub read_ahead: u64,
+}
+
+/// How S3 is reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct S3Plan {
+    /// http or https and a host, without a path; none: the environment's, else AWS's.
+    pub endpoint: Option<String>,
+    /// None: the environment's.
+    pub region: Option<String>,
+    /// The bucket is part of the path; none: with an endpoint.
+    pub path_style: Option<bool>,
+    /// Requests are not signed.
+    pub anonymous: bool,
+    /// None: those of the environment.
+    pub credentials: Option<S3CredentialsPlan>,
+    /// A file of PEM certificates to trust instead of the built-in roots.
+    pub ca_file: Option<PathBuf>,
+    /// Attempts for one request, the first included.
+    pub attempts: u32,
+    /// How long one request may be tried.
+    pub unavailable_for: Duration,
+}
+
+impl Default for S3Plan {
+    /// As a profile that says nothing of S3.
+    fn default() -> Self {
+        let spec = S3Spec::default();
+        S3Plan {
+            endpoint: None,
+            region: None,
+            path_style: None,
+            anonymous: false,
+            credentials: None,
+            ca_file: None,
+            attempts: spec.attempts,
+            unavailable_for: spec.unavailable_for.0,
+        }
+    }
+}
+
+/// Credentials of S3.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct S3CredentialsPlan {
+    /// The access key's id.
+    pub access_key_id: SecretSource,
+    /// The access key's secret.
+    pub secret_access_key: SecretSource,
+    /// A session's token.
+    pub session_token: Option<SecretSource>,
 }
 
 /// A text with the name of the file it came from (or `built in`), for messages.

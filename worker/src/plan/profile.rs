@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use worldstream_crds::{
-    AuthSpec, OnQuarantine, OutputList, SecretRef, StreamProfileSpec, TextSource,
+    AuthSpec, BytesText, OnQuarantine, OutputList, SecretRef, StreamProfileSpec, TextSource,
 };
 
 use super::documents::Document;
 use super::error::PlanError;
 use super::values::{self, Checked};
 use super::{
-    AuthPlan, Mount, Named, QuarantinePlan, RetryPlan, SecretSource, built_in, policy_files,
+    AuthPlan, Mount, Named, QuarantinePlan, RetryPlan, S3CredentialsPlan, S3Plan, SecretSource, built_in, policy_files,
 };
 
 type Result<T, E = PlanError> = std::result::Result<T, E>;
@@ -244,6 +244,69 @@ pub fn auth(profile: &Document<StreamProfileSpec>) -> Result<AuthPlan> {
         },
         _ => AuthPlan::None,
     })
+}
+
+/// How S3 is reached.
+pub fn s3(profile: &Document<StreamProfileSpec>) -> Result<S3Plan> {
+    let spec = &profile.spec.world.s3;
+    let at = |field: &str| format!("spec.world.s3.{field}");
+    if spec.anonymous && spec.credentials.is_some() {
+        return check(
+            profile,
+            &at("credentials"),
+            Err("is given, and anonymous is true; expected either".into()),
+        );
+    }
+    if spec.attempts == 0 {
+        let wrong = Err("found 0, expected 1 or more".into());
+        return check(profile, &at("attempts"), wrong);
+    }
+    let credentials = match &spec.credentials {
+        None => None,
+        Some(given) => {
+            let at = |field: &str| at(&format!("credentials.{field}"));
+            let token = given.session_token.as_ref();
+            let token = token.map(|token| secret(profile, &at("sessionToken"), token));
+            Some(S3CredentialsPlan {
+                access_key_id: secret(profile, &at("accessKeyId"), &given.access_key_id)?,
+                secret_access_key: secret(
+                    profile,
+                    &at("secretAccessKey"),
+                    &given.secret_access_key,
+                )?,
+                session_token: token.transpose()?,
+            })
+        }
+    };
+    let text = |field: &str, value: &Option<String>| {
+        check_some(profile, &at(field), value.clone(), values::some_text)
+    };
+    let endpoint = spec.endpoint.clone();
+    Ok(S3Plan {
+        endpoint: check_some(profile, &at("endpoint"), endpoint, values::endpoint)?,
+        region: text("region", &spec.region)?,
+        path_style: spec.path_style,
+        anonymous: spec.anonymous,
+        credentials,
+        ca_file: text("caFile", &spec.ca_file)?.map(PathBuf::from),
+        attempts: spec.attempts,
+        unavailable_for: check(
+            profile,
+            &at("unavailableFor"),
+            values::some_time(spec.unavailable_for),
+        )?,
+    })
+}
+
+/// Bytes that are read ahead.
+pub fn read_ahead(profile: &Document<StreamProfileSpec>) -> Result<u64> {
+    let bytes = profile.spec.world.read_ahead;
+    let least = BytesText::mib(1);
+    let value = match bytes >= least {
+        true => Ok(bytes.0),
+        false => Err(format!("found {bytes}, expected at least {least}")),
+    };
+    check(profile, "spec.world.readAhead", value)
 }
 
 fn secret(

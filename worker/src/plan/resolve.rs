@@ -132,6 +132,8 @@ impl Inputs<'_> {
             gate_upstream: spec.require.upstream,
             producer_id: self.producer()?,
             producer_allowlist: profile::allowlist(profile)?,
+            s3: profile::s3(profile)?,
+            read_ahead: profile::read_ahead(profile)?,
             engine_run_root: String::new(),
         };
         match root {

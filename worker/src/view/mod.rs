@@ -1,6 +1,7 @@
 //! The view of an output: its parts, rows in order, and finding the place to go on (contracts
 //! section 3).
 
+mod ahead;
 mod check;
 mod columns;
 mod footer;
@@ -15,6 +16,7 @@ mod source;
 mod tests;
 
 pub use check::{fingerprint, plan_view};
+pub use footer::Footers;
 pub use reader::{ReadLimits, ResumeAt, RowReader, Usage, place_of};
 pub use scan::{StepBack, ViewScan, scan};
 
