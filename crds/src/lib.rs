@@ -1,16 +1,25 @@
 //! The API of worldstream as Rust types: the documents that people write, their defaults and
-//! ranges, the reason codes and the exit codes. Nothing in this crate does I/O.
+//! ranges, the reason codes and the exit codes; and what the worker and the operator must work out
+//! alike: the stream plan ([`plan`]) and which outputs it streams ([`selection`]). Nothing in this
+//! crate does I/O.
 
 pub mod bytes;
+pub mod catalogue;
+pub mod clock;
 pub mod duration;
+pub mod failure;
+pub mod plan;
 pub mod policy;
 pub mod profile;
 pub mod reason;
+pub mod selection;
 pub mod stream;
+pub mod time;
 mod yaml;
 
 pub use bytes::BytesText;
 pub use duration::DurationText;
+pub use failure::Failure;
 pub use policy::*;
 pub use profile::*;
 pub use reason::{ExitCode, Reason};

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use worldstream::clock::{Mono, Motion, Revision};
+use worldstream::clock::{Mono, Monotonic, Motion, Revision};
 use worldstream::devgate::{self, GateConfig, RunningGate};
 use worldstream::engine::Replay;
 use worldstream::engine::board::Board;

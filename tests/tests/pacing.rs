@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use worldstream::clock::{Anchor, Change, Command, Mono, Motion, Revision};
+use worldstream::clock::{Anchor, Change, Command, Mono, Monotonic, Motion, Revision};
 use worldstream::engine::replay::ReplayEnd;
 use worldstream::plan::{Lanes, RateStep};
 use worldstream::time::EventTime;

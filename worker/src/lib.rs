@@ -15,7 +15,6 @@ pub mod clock;
 pub mod devgate;
 pub mod engine;
 pub mod envelope;
-pub mod failure;
 pub mod gate;
 pub mod plan;
 pub mod report;
@@ -23,8 +22,8 @@ pub mod sample;
 pub mod secret;
 pub mod stop;
 pub mod store;
-pub mod time;
 pub mod view;
 pub mod world;
 
 pub use failure::Failure;
+pub use worldstream_crds::{failure, time};

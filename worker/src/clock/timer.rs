@@ -11,7 +11,8 @@ use rustix::time::{
 };
 use tokio::io::unix::AsyncFd;
 
-use super::Mono;
+use super::mono::timespec;
+use super::{Mono, Monotonic};
 
 /// A timer on the current runtime.
 #[derive(Debug)]
@@ -40,7 +41,7 @@ impl DueTimer {
                 TimerfdTimerFlags::ABSTIME,
                 &Itimerspec {
                     it_interval: Timespec::default(),
-                    it_value: moment.timespec(),
+                    it_value: timespec(moment),
                 },
             )?;
             loop {

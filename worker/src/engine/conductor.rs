@@ -10,7 +10,7 @@ use worldstream_crds::{OnOutputFailure, Reason};
 
 use super::board::Board;
 use super::output::{LaneEnd, News};
-use crate::clock::{Authority, Change, Mono, Revision, Settings, Timeline};
+use crate::clock::{Authority, Change, Mono, Monotonic, Revision, Settings, Timeline};
 use crate::failure::Failure;
 use crate::stop::Stop;
 

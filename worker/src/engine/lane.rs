@@ -19,7 +19,7 @@ use super::quarantine;
 use super::watermark::{Step, Watermark};
 use crate::audit::session::FlushReason;
 use crate::checkpoint::{Checkpoint, CheckpointKey, Cursor};
-use crate::clock::{ClockReader, DueTimer, Mono, OutputRate, Revision};
+use crate::clock::{ClockReader, DueTimer, Mono, Monotonic, OutputRate, Revision};
 use crate::failure::{Failure, Result};
 use crate::gate::Decision;
 use crate::plan::{CheckpointPlan, PacePlan, QuarantinePlan};

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use worldstream_crds::{DurationText, OnOutputFailure, Overload, TrafficMode};
 
+use super::Overrides;
 use crate::time::EventTime;
 
 /// Documents and flags of one replay.
@@ -126,6 +127,37 @@ pub struct RunFlags {
     /// Write the receipts of all outputs to this file, as JSON
     #[arg(long, value_name = "FILE", help_heading = "Files")]
     pub summary: Option<PathBuf>,
+}
+
+impl RunFlags {
+    /// What these flags say over the documents.
+    pub fn overrides(&self) -> Overrides {
+        let flags = self.clone();
+        Overrides {
+            profile: flags.profile,
+            engine_run_root: flags.engine_run_root,
+            scenario: flags.scenario,
+            outputs: flags.outputs,
+            traffic_mode: flags.traffic_mode.map(Into::into),
+            speedup: flags.speedup,
+            start_from: flags.start_from,
+            until: flags.until,
+            max_events_per_output: flags.max_events_per_output,
+            platform_run_id: flags.platform_run_id,
+            scenario_run_id: flags.scenario_run_id,
+            gate_url: flags.gate_url,
+            in_flight: flags.in_flight,
+            lanes: flags.lanes,
+            lane: flags.lane,
+            rate_plan: flags.rate_plan,
+            attempt: flags.attempt,
+            overload: flags.overload.map(Into::into),
+            max_lag: flags.max_lag,
+            on_output_failure: flags.on_output_failure.map(Into::into),
+            runs_root: flags.runs_root,
+            checkpoint_root: flags.checkpoint_root,
+        }
+    }
 }
 
 /// [`TrafficMode`] on the command line.

@@ -1658,6 +1658,6 @@ fn a_document_that_is_no_text_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("s.yaml");
     std::fs::write(&file, [0xff, 0xfe, 0x00]).unwrap();
-    let error = Documents::read(&[file]).unwrap_err().to_string();
+    let error = read_documents(&[file]).unwrap_err().to_string();
     assert!(error.contains("s.yaml: cannot be read"), "{error}");
 }

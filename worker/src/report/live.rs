@@ -9,7 +9,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::figures::{self, OutputFigures, second, thousands};
-use crate::clock::{ClockReader, Mono};
+use crate::clock::{ClockReader, Mono, Monotonic};
 use crate::engine::Board;
 
 /// How often bars are drawn.

@@ -1,7 +1,6 @@
 //! The world: where it is, what it is called, and whether it may be streamed (contracts sections
 //! 1 and 2). Everything here happens before the first event.
 
-pub mod catalogue;
 pub mod gatemap;
 pub mod gates;
 pub mod identity;
@@ -11,7 +10,6 @@ pub mod producer;
 pub mod receipt;
 pub mod root;
 pub mod scenario;
-pub mod selection;
 pub mod store;
 pub mod template;
 #[cfg(test)]
@@ -25,6 +23,8 @@ pub use store::WorldStore;
 pub use verify::verify;
 
 use worldstream_crds::TrafficMode;
+pub use worldstream_crds::selection::Role;
+pub use worldstream_crds::{catalogue, selection};
 
 use crate::view::ViewPlan;
 
@@ -90,15 +90,6 @@ pub struct Pack {
     pub gate_map_digest: String,
     /// Whether the world carries a seal that counts.
     pub sealed: bool,
-}
-
-/// Why an output is streamed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// A table that traffic refers to.
-    Context,
-    /// The traffic itself.
-    Traffic,
 }
 
 /// One output of the plan.

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use worldstream_crds::{Overload, Reason};
 
 use super::Lane;
-use crate::clock::{ClockReader, Due, DueTimer, Mono, Motion, Revision};
+use crate::clock::{ClockReader, Due, DueTimer, Mono, Monotonic, Motion, Revision};
 use crate::engine::feed::Feed;
 use crate::envelope::EventBatch;
 use crate::failure::{Failure, Result};

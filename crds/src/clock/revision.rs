@@ -1,10 +1,6 @@
-//! Revisions of the clock, and when an event is due by them. Pure but for the channel.
+//! Revisions of the clock, and when an event is due by them.
 
-use std::sync::Arc;
-
-use tokio::sync::watch;
-
-use super::Mono;
+use super::Moment;
 use crate::time::EventTime;
 
 /// `due = wall epoch + (t − event epoch) / speedup`.
@@ -13,22 +9,22 @@ pub struct Anchor {
     /// The event time that is due at `wall_epoch`.
     pub event_epoch: EventTime,
     /// When it is due.
-    pub wall_epoch: Mono,
+    pub wall_epoch: Moment,
     /// Event seconds a wall second; above 0 and finite.
     pub speedup: f64,
 }
 
 impl Anchor {
     /// When an event is due: rounded up to the next nanosecond, so that nothing is early.
-    pub fn due(&self, ts: EventTime) -> Mono {
+    pub fn due(&self, ts: EventTime) -> Moment {
         let micros = ts.micros() - self.event_epoch.micros();
         let nanos = (micros as f64 * 1_000.0 / self.speedup).ceil();
         // `as` saturates at the ends of i64, which is what a moment out of reach should do.
-        Mono(self.wall_epoch.0.saturating_add(nanos as i64))
+        Moment(self.wall_epoch.0.saturating_add(nanos as i64))
     }
 
     /// What event time it is at a moment, cut to a microsecond.
-    pub fn event_time(&self, now: Mono) -> EventTime {
+    pub fn event_time(&self, now: Moment) -> EventTime {
         let nanos = now.0.saturating_sub(self.wall_epoch.0);
         let micros = (nanos as f64 / 1_000.0 * self.speedup).floor();
         let ts = self.event_epoch.micros().saturating_add(micros as i64);
@@ -62,7 +58,7 @@ pub struct Revision {
     /// From 1.
     pub number: u64,
     /// From when it counts.
-    pub effective_at: Mono,
+    pub effective_at: Moment,
     /// How event time runs from then on.
     pub motion: Motion,
 }
@@ -71,7 +67,7 @@ pub struct Revision {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Due {
     /// At this moment by the schedule, which may have passed.
-    At(Mono),
+    At(Moment),
     /// At once; there is no schedule that it could be late by.
     Anytime,
     /// Not under this revision.
@@ -105,7 +101,7 @@ pub struct Timeline {
 impl Timeline {
     /// Adds a revision. It replaces those that would have become effective at the same moment or
     /// later: the newest word counts. Those that no longer count at `now` are forgotten.
-    pub fn publish(&mut self, revision: Revision, now: Mono) {
+    pub fn publish(&mut self, revision: Revision, now: Moment) {
         self.revisions
             .retain(|known| known.effective_at < revision.effective_at);
         self.revisions.push(revision);
@@ -116,31 +112,23 @@ impl Timeline {
     }
 
     /// The revision that counts at a moment; none before the clock has started.
-    pub fn at(&self, now: Mono) -> Option<&Revision> {
+    pub fn at(&self, now: Moment) -> Option<&Revision> {
         self.revisions.iter().rev().find(|r| r.effective_at <= now)
     }
 
     /// The next moment after `now` at which another revision counts.
-    pub fn next_change(&self, now: Mono) -> Mono {
+    pub fn next_change(&self, now: Moment) -> Moment {
         self.revisions
             .iter()
             .map(|r| r.effective_at)
             .find(|&at| at > now)
-            .unwrap_or(Mono::NEVER)
+            .unwrap_or(Moment::NEVER)
     }
 
     /// The newest revision, whether it counts already or not.
     pub fn newest(&self) -> Option<&Revision> {
         self.revisions.last()
     }
-}
-
-/// What everybody who sends reads: the timeline, and a notice when it changes.
-pub type ClockReader = watch::Receiver<Arc<Timeline>>;
-
-/// A clock that has not started: the writer's end and the readers'.
-pub fn clock_channel() -> (watch::Sender<Arc<Timeline>>, ClockReader) {
-    watch::channel(Arc::default())
 }
 
 #[cfg(test)]
@@ -160,12 +148,12 @@ mod tests {
         ] {
             let anchor = Anchor {
                 event_epoch: at(100),
-                wall_epoch: Mono(7),
+                wall_epoch: Moment(7),
                 speedup,
             };
-            assert_eq!(anchor.due(at(110)), Mono(expected + 7));
-            assert_eq!(anchor.due(at(100)), Mono(7));
-            assert!(anchor.due(at(90)) < Mono(7));
+            assert_eq!(anchor.due(at(110)), Moment(expected + 7));
+            assert_eq!(anchor.due(at(100)), Moment(7));
+            assert!(anchor.due(at(90)) < Moment(7));
         }
     }
 
@@ -173,7 +161,7 @@ mod tests {
     fn due_is_never_early_and_inverts() {
         let anchor = Anchor {
             event_epoch: EventTime::from_micros(0).unwrap(),
-            wall_epoch: Mono(1_000),
+            wall_epoch: Moment(1_000),
             speedup: 3.7,
         };
         for micros in [1, 17, 999_999, 86_400_000_000 * 45 + 1] {
@@ -189,16 +177,16 @@ mod tests {
     fn a_moment_out_of_reach_saturates() {
         let anchor = Anchor {
             event_epoch: EventTime::MIN,
-            wall_epoch: Mono(5),
+            wall_epoch: Moment(5),
             speedup: 1e-9,
         };
-        assert_eq!(anchor.due(EventTime::MAX), Mono::NEVER);
+        assert_eq!(anchor.due(EventTime::MAX), Moment::NEVER);
         assert_eq!(
             Anchor {
                 speedup: 1e30,
                 ..anchor
             }
-            .event_time(Mono(10)),
+            .event_time(Moment(10)),
             EventTime::MAX
         );
     }
@@ -207,17 +195,17 @@ mod tests {
     fn a_pause_holds_back_what_is_overdue_and_a_hold_does_not() {
         let anchor = Anchor {
             event_epoch: at(0),
-            wall_epoch: Mono(0),
+            wall_epoch: Moment(0),
             speedup: 1.0,
         };
         let revision = |motion| Revision {
             number: 1,
-            effective_at: Mono(0),
+            effective_at: Moment(0),
             motion,
         };
         assert_eq!(revision(Motion::Paused).due(at(-5)), Due::Not);
         let held = revision(Motion::Held { anchor, at: at(10) });
-        assert_eq!(held.due(at(10)), Due::At(Mono(10_000_000_000)));
+        assert_eq!(held.due(at(10)), Due::At(Moment(10_000_000_000)));
         assert_eq!(held.due(at(11)), Due::Not);
         assert!(held.runs() && !revision(Motion::Paused).runs());
         assert_eq!(revision(Motion::Unpaced).due(at(99)), Due::Anytime);
@@ -228,19 +216,19 @@ mod tests {
         let mut timeline = Timeline::default();
         let revision = |number, effective_at, motion| Revision {
             number,
-            effective_at: Mono(effective_at),
+            effective_at: Moment(effective_at),
             motion,
         };
-        assert_eq!(timeline.at(Mono(100)), None);
-        timeline.publish(revision(1, 10, Motion::Unpaced), Mono(5));
-        timeline.publish(revision(2, 50, Motion::Paused), Mono(20));
-        assert_eq!(timeline.at(Mono(9)), None);
-        assert_eq!(timeline.at(Mono(49)).unwrap().number, 1);
-        assert_eq!(timeline.next_change(Mono(20)), Mono(50));
-        assert_eq!(timeline.at(Mono(50)).unwrap().number, 2);
+        assert_eq!(timeline.at(Moment(100)), None);
+        timeline.publish(revision(1, 10, Motion::Unpaced), Moment(5));
+        timeline.publish(revision(2, 50, Motion::Paused), Moment(20));
+        assert_eq!(timeline.at(Moment(9)), None);
+        assert_eq!(timeline.at(Moment(49)).unwrap().number, 1);
+        assert_eq!(timeline.next_change(Moment(20)), Moment(50));
+        assert_eq!(timeline.at(Moment(50)).unwrap().number, 2);
         // Revision 3 comes to count before 2 would have: 2 is void.
-        timeline.publish(revision(3, 40, Motion::Unpaced), Mono(30));
-        assert_eq!(timeline.at(Mono(60)).unwrap().number, 3);
-        assert_eq!(timeline.next_change(Mono(40)), Mono::NEVER);
+        timeline.publish(revision(3, 40, Motion::Unpaced), Moment(30));
+        assert_eq!(timeline.at(Moment(60)).unwrap().number, 3);
+        assert_eq!(timeline.next_change(Moment(40)), Moment::NEVER);
     }
 }

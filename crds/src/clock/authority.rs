@@ -4,9 +4,8 @@
 
 use std::time::Duration;
 
-use worldstream_crds::Overload;
-
-use super::{Anchor, Mono, Motion, Revision};
+use super::{Anchor, Moment, Motion, Revision};
+use crate::policy::Overload;
 use crate::time::EventTime;
 
 /// What the clock is set to.
@@ -42,7 +41,7 @@ pub struct Change {
     /// What.
     pub command: Command,
     /// From when.
-    pub effective_at: Option<Mono>,
+    pub effective_at: Option<Moment>,
 }
 
 /// What an unfinished output (or lane) reports.
@@ -65,24 +64,24 @@ pub struct Overdue {
     pub lag: Duration,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Mode {
+/// What the clock is doing, for those who look and for those who have to go on with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
     /// By the newest revision, event time runs or nothing waits.
     Going,
     /// Everything stands, and somebody wants it so.
     Paused,
     /// Everything stands until all know that it does; then it goes on from the lowest next event
     /// time.
-    Settling { revision: u64 },
+    Settling,
     /// The clock stands for a late output.
-    Holding { at: EventTime },
+    Holding,
 }
 
-/// The state of the decisions.
-#[derive(Debug)]
+/// The state of the decisions: how the clock is set, and the newest revision.
+#[derive(Clone, Debug)]
 pub struct Authority {
     settings: Settings,
-    mode: Mode,
     newest: Revision,
 }
 
@@ -90,12 +89,8 @@ impl Authority {
     /// Starts the clock, when all outputs are primed: the event epoch is the lowest next event
     /// time, so those that begin later wait. Without observations (everything is finished or
     /// empty) the epoch does not matter.
-    pub fn start(settings: Settings, now: Mono, outputs: &[Observation]) -> (Self, Revision) {
+    pub fn start(settings: Settings, now: Moment, outputs: &[Observation]) -> (Self, Revision) {
         let effective_at = now + settings.lead;
-        let mode = match settings.paused {
-            true => Mode::Paused,
-            false => Mode::Going,
-        };
         let motion = match settings.paused {
             true => Motion::Paused,
             false => running(settings.speedup, lowest(outputs), effective_at),
@@ -105,21 +100,43 @@ impl Authority {
             effective_at,
             motion,
         };
-        (
-            Authority {
-                settings,
-                mode,
-                newest,
-            },
-            newest,
-        )
+        (Authority { settings, newest }, newest)
+    }
+
+    /// Goes on with a clock that another process published: the settings that were in force
+    /// (whether it is paused is the mode's to say), the mode, and the newest revision. What is
+    /// wanted otherwise by now is a [`Command`] like any other.
+    pub fn resume(settings: Settings, mode: Mode, newest: Revision) -> Self {
+        let paused = mode == Mode::Paused && newest.motion == Motion::Paused;
+        let settings = Settings { paused, ..settings };
+        Authority { settings, newest }
+    }
+
+    /// How the clock is set: as it was at the start, and commanded since.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The newest revision, whether it counts already or not.
+    pub fn newest(&self) -> &Revision {
+        &self.newest
+    }
+
+    /// What the clock is doing.
+    pub fn mode(&self) -> Mode {
+        match self.newest.motion {
+            Motion::Running(_) | Motion::Unpaced => Mode::Going,
+            Motion::Held { .. } => Mode::Holding,
+            Motion::Paused if self.settings.paused => Mode::Paused,
+            Motion::Paused => Mode::Settling,
+        }
     }
 
     /// Carries out a command; none if it changes nothing.
     pub fn command(
         &mut self,
         change: Change,
-        now: Mono,
+        now: Moment,
         outputs: &[Observation],
     ) -> Option<Revision> {
         let at = change
@@ -130,40 +147,27 @@ impl Authority {
             Command::Pause if self.settings.paused => None,
             Command::Pause => {
                 self.settings.paused = true;
-                self.mode = Mode::Paused;
                 Some(self.publish(at, Motion::Paused))
             }
             Command::Resume if !self.settings.paused => None,
             Command::Resume => {
                 self.settings.paused = false;
-                // The pause may be so new that not everybody stands yet.
-                if outputs
-                    .iter()
-                    .all(|output| output.known >= self.newest.number)
-                    && self.newest.effective_at <= now
-                {
-                    self.mode = Mode::Going;
-                    Some(self.publish(at, running(self.settings.speedup, lowest(outputs), at)))
-                } else {
-                    self.mode = Mode::Settling {
-                        revision: self.newest.number,
-                    };
-                    None
-                }
+                // The pause may be so new that not everybody stands yet: then it settles first.
+                self.all_stand(now, outputs)
+                    .then(|| self.publish(at, running(self.settings.speedup, lowest(outputs), at)))
             }
             Command::Speed(speedup) if speedup == self.settings.speedup => None,
             Command::Speed(speedup) => {
                 self.settings.speedup = speedup;
-                match (self.mode, self.newest.motion) {
+                match self.newest.motion {
                     // A pause takes the new speed when it ends.
-                    (Mode::Paused | Mode::Settling { .. }, _) => None,
+                    Motion::Paused => None,
                     // Event time goes on where it is at that moment: nothing jumps.
-                    (_, Motion::Running(anchor)) => {
+                    Motion::Running(anchor) => {
                         let epoch = anchor.event_time(at.max(self.newest.effective_at));
-                        self.mode = Mode::Going;
                         Some(self.publish(at, running(speedup, epoch, at)))
                     }
-                    (_, Motion::Held { at: held, .. }) if speedup > 0.0 => {
+                    Motion::Held { at: held, .. } if speedup > 0.0 => {
                         let anchor = Anchor {
                             event_epoch: held,
                             wall_epoch: at,
@@ -171,18 +175,9 @@ impl Authority {
                         };
                         Some(self.publish(at, Motion::Held { anchor, at: held }))
                     }
-                    (_, Motion::Held { .. }) => {
-                        self.mode = Mode::Going;
-                        Some(self.publish(at, Motion::Unpaced))
-                    }
+                    Motion::Held { .. } => Some(self.publish(at, Motion::Unpaced)),
                     // From no waiting to a schedule: stand, see where everybody is, go on.
-                    (_, Motion::Unpaced | Motion::Paused) => {
-                        let stop = self.publish(at, Motion::Paused);
-                        self.mode = Mode::Settling {
-                            revision: stop.number,
-                        };
-                        Some(stop)
-                    }
+                    Motion::Unpaced => Some(self.publish(at, Motion::Paused)),
                 }
             }
         }
@@ -192,40 +187,43 @@ impl Authority {
     /// revision that follows, if one does.
     pub fn observe(
         &mut self,
-        now: Mono,
+        now: Moment,
         outputs: &[Observation],
     ) -> Result<Option<Revision>, Overdue> {
-        match self.mode {
-            Mode::Paused => Ok(None),
-            Mode::Settling { revision } => {
-                let settled = now >= self.newest.effective_at
-                    && outputs.iter().all(|output| output.known >= revision);
-                if !settled {
-                    return Ok(None);
-                }
+        match self.newest.motion {
+            Motion::Paused if self.settings.paused || !self.all_stand(now, outputs) => Ok(None),
+            Motion::Paused => {
                 let at = now + self.settings.lead;
-                self.mode = Mode::Going;
                 let motion = running(self.settings.speedup, lowest(outputs), at);
                 Ok(Some(self.publish(at, motion)))
             }
-            Mode::Holding { at } => {
+            Motion::Held { at, .. } => {
                 if outputs.iter().any(|output| output.oldest <= at) {
                     return Ok(None);
                 }
                 let from = now + self.settings.lead;
-                self.mode = Mode::Going;
-                Ok(Some(
-                    self.publish(from, running(self.settings.speedup, at, from)),
-                ))
+                let motion = running(self.settings.speedup, at, from);
+                Ok(Some(self.publish(from, motion)))
             }
-            Mode::Going => self.watch(now, outputs),
+            Motion::Running(anchor) => self.watch(anchor, now, outputs),
+            Motion::Unpaced => Ok(None),
         }
     }
 
-    fn watch(&mut self, now: Mono, outputs: &[Observation]) -> Result<Option<Revision>, Overdue> {
-        let Motion::Running(anchor) = self.newest.motion else {
-            return Ok(None);
-        };
+    /// Whether the newest revision counts, and everybody knows it.
+    fn all_stand(&self, now: Moment, outputs: &[Observation]) -> bool {
+        now >= self.newest.effective_at
+            && outputs
+                .iter()
+                .all(|output| output.known >= self.newest.number)
+    }
+
+    fn watch(
+        &mut self,
+        anchor: Anchor,
+        now: Moment,
+        outputs: &[Observation],
+    ) -> Result<Option<Revision>, Overdue> {
         if self.newest.effective_at > now || self.settings.overload == Overload::CatchUp {
             return Ok(None);
         }
@@ -247,11 +245,10 @@ impl Authority {
         // The clock stands where the late output's lag reached the limit, however late we are
         // told: also after a process that stood still as a whole, nobody runs ahead.
         let at = anchor.event_time(anchor.due(oldest) + self.settings.max_lag);
-        self.mode = Mode::Holding { at };
         Ok(Some(self.publish(now, Motion::Held { anchor, at })))
     }
 
-    fn publish(&mut self, effective_at: Mono, motion: Motion) -> Revision {
+    fn publish(&mut self, effective_at: Moment, motion: Motion) -> Revision {
         self.newest = Revision {
             number: self.newest.number + 1,
             effective_at,
@@ -261,7 +258,7 @@ impl Authority {
     }
 }
 
-fn running(speedup: f64, event_epoch: EventTime, wall_epoch: Mono) -> Motion {
+fn running(speedup: f64, event_epoch: EventTime, wall_epoch: Moment) -> Motion {
     if speedup > 0.0 {
         Motion::Running(Anchor {
             event_epoch,
@@ -320,29 +317,30 @@ mod tests {
     #[test]
     fn the_epoch_is_the_lowest_next_event_time() {
         let outputs = [output(30, 0), output(20, 0), output(40, 0)];
-        let (_, first) = Authority::start(settings(2.0, Overload::Hold), Mono(100), &outputs);
-        assert_eq!(first.due(at(20)), Due::At(Mono(100)));
-        assert_eq!(first.due(at(30)), Due::At(Mono(100 + 5 * SECOND)));
+        let (_, first) = Authority::start(settings(2.0, Overload::Hold), Moment(100), &outputs);
+        assert_eq!(first.due(at(20)), Due::At(Moment(100)));
+        assert_eq!(first.due(at(30)), Due::At(Moment(100 + 5 * SECOND)));
     }
 
     #[test]
     fn a_new_speed_goes_on_where_the_clock_is() {
         let outputs = [output(0, 1)];
-        let (mut authority, _) = Authority::start(settings(1.0, Overload::Hold), Mono(0), &outputs);
+        let (mut authority, _) =
+            Authority::start(settings(1.0, Overload::Hold), Moment(0), &outputs);
         let change = Change {
             command: Command::Speed(10.0),
-            effective_at: Some(Mono(20 * SECOND)),
+            effective_at: Some(Moment(20 * SECOND)),
         };
         let faster = authority
-            .command(change, Mono(10 * SECOND), &outputs)
+            .command(change, Moment(10 * SECOND), &outputs)
             .unwrap();
-        assert_eq!(faster.effective_at, Mono(20 * SECOND));
-        assert_eq!(faster.due(at(20)), Due::At(Mono(20 * SECOND)));
-        assert_eq!(faster.due(at(120)), Due::At(Mono(30 * SECOND)));
+        assert_eq!(faster.effective_at, Moment(20 * SECOND));
+        assert_eq!(faster.due(at(20)), Due::At(Moment(20 * SECOND)));
+        assert_eq!(faster.due(at(120)), Due::At(Moment(30 * SECOND)));
         assert_eq!(
             authority.command(
                 now_command(Command::Speed(10.0)),
-                Mono(25 * SECOND),
+                Moment(25 * SECOND),
                 &outputs
             ),
             None
@@ -352,80 +350,82 @@ mod tests {
     #[test]
     fn a_pause_ends_at_the_lowest_next_event_time() {
         let outputs = [output(8, 1), output(5, 1)];
-        let (mut authority, _) = Authority::start(settings(1.0, Overload::Hold), Mono(0), &outputs);
+        let (mut authority, _) =
+            Authority::start(settings(1.0, Overload::Hold), Moment(0), &outputs);
         let pause = authority
-            .command(now_command(Command::Pause), Mono(SECOND), &outputs)
+            .command(now_command(Command::Pause), Moment(SECOND), &outputs)
             .unwrap();
         assert_eq!(pause.due(at(0)), Due::Not);
         // Not everybody knows of the pause yet: the resume waits for that.
         assert_eq!(
-            authority.command(now_command(Command::Resume), Mono(2 * SECOND), &outputs),
+            authority.command(now_command(Command::Resume), Moment(2 * SECOND), &outputs),
             None
         );
-        assert_eq!(authority.observe(Mono(3 * SECOND), &outputs), Ok(None));
+        assert_eq!(authority.observe(Moment(3 * SECOND), &outputs), Ok(None));
         let known = [output(8, 2), output(5, 2)];
         let resumed = authority
-            .observe(Mono(60 * SECOND), &known)
+            .observe(Moment(60 * SECOND), &known)
             .unwrap()
             .unwrap();
-        assert_eq!(resumed.due(at(5)), Due::At(Mono(60 * SECOND)));
-        assert_eq!(resumed.due(at(8)), Due::At(Mono(63 * SECOND)));
+        assert_eq!(resumed.due(at(5)), Due::At(Moment(60 * SECOND)));
+        assert_eq!(resumed.due(at(8)), Due::At(Moment(63 * SECOND)));
     }
 
     #[test]
     fn leaving_no_waiting_stands_and_then_starts_at_the_lowest() {
         let outputs = [output(0, 1), output(0, 1)];
         let (mut authority, first) =
-            Authority::start(settings(0.0, Overload::Hold), Mono(0), &outputs);
+            Authority::start(settings(0.0, Overload::Hold), Moment(0), &outputs);
         assert_eq!(first.due(at(999)), Due::Anytime);
         let stop = authority
-            .command(now_command(Command::Speed(2.0)), Mono(SECOND), &outputs)
+            .command(now_command(Command::Speed(2.0)), Moment(SECOND), &outputs)
             .unwrap();
         assert_eq!(stop.motion, Motion::Paused);
         let outputs = [output(500, 2), output(300, 1)];
-        assert_eq!(authority.observe(Mono(2 * SECOND), &outputs), Ok(None));
+        assert_eq!(authority.observe(Moment(2 * SECOND), &outputs), Ok(None));
         let outputs = [output(500, 2), output(310, 2)];
         let going = authority
-            .observe(Mono(3 * SECOND), &outputs)
+            .observe(Moment(3 * SECOND), &outputs)
             .unwrap()
             .unwrap();
-        assert_eq!(going.due(at(310)), Due::At(Mono(3 * SECOND)));
-        assert_eq!(going.due(at(500)), Due::At(Mono(98 * SECOND)));
+        assert_eq!(going.due(at(310)), Due::At(Moment(3 * SECOND)));
+        assert_eq!(going.due(at(500)), Due::At(Moment(98 * SECOND)));
     }
 
     #[test]
     fn a_hold_stands_where_the_limit_was_reached_and_goes_on_from_there() {
         let outputs = [output(10, 1), output(10, 1)];
-        let (mut authority, _) = Authority::start(settings(1.0, Overload::Hold), Mono(0), &outputs);
+        let (mut authority, _) =
+            Authority::start(settings(1.0, Overload::Hold), Moment(0), &outputs);
         // One output is still at 12 s when the clock is at 16.9 s: within the limit.
         let outputs = [output(12, 1), output(27, 1)];
-        assert_eq!(authority.observe(Mono(6 * SECOND), &outputs), Ok(None));
+        assert_eq!(authority.observe(Moment(6 * SECOND), &outputs), Ok(None));
         // Everybody was stopped for a minute: the clock stands at 12 + 5, not a minute on.
         let held = authority
-            .observe(Mono(66 * SECOND), &outputs)
+            .observe(Moment(66 * SECOND), &outputs)
             .unwrap()
             .unwrap();
-        assert_eq!(held.due(at(17)), Due::At(Mono(7 * SECOND)));
+        assert_eq!(held.due(at(17)), Due::At(Moment(7 * SECOND)));
         assert_eq!(held.due(at(18)), Due::Not);
-        assert_eq!(authority.observe(Mono(67 * SECOND), &outputs), Ok(None));
+        assert_eq!(authority.observe(Moment(67 * SECOND), &outputs), Ok(None));
         let caught_up = [output(18, 2), output(27, 2)];
         let going = authority
-            .observe(Mono(70 * SECOND), &caught_up)
+            .observe(Moment(70 * SECOND), &caught_up)
             .unwrap()
             .unwrap();
-        assert_eq!(going.due(at(17)), Due::At(Mono(70 * SECOND)));
-        assert_eq!(going.due(at(27)), Due::At(Mono(80 * SECOND)));
+        assert_eq!(going.due(at(17)), Due::At(Moment(70 * SECOND)));
+        assert_eq!(going.due(at(27)), Due::At(Moment(80 * SECOND)));
     }
 
     #[test]
     fn the_policy_decides_about_lag() {
         let late = [output(0, 1), output(60, 1)];
         let (mut catching_up, _) =
-            Authority::start(settings(1.0, Overload::CatchUp), Mono(0), &late);
-        assert_eq!(catching_up.observe(Mono(60 * SECOND), &late), Ok(None));
-        let (mut failing, _) = Authority::start(settings(1.0, Overload::Fail), Mono(0), &late);
+            Authority::start(settings(1.0, Overload::CatchUp), Moment(0), &late);
+        assert_eq!(catching_up.observe(Moment(60 * SECOND), &late), Ok(None));
+        let (mut failing, _) = Authority::start(settings(1.0, Overload::Fail), Moment(0), &late);
         assert_eq!(
-            failing.observe(Mono(60 * SECOND), &late),
+            failing.observe(Moment(60 * SECOND), &late),
             Err(Overdue {
                 output: 0,
                 lag: Duration::from_secs(60)
@@ -436,36 +436,63 @@ mod tests {
     #[test]
     fn a_pause_in_a_hold_and_a_speed_in_a_pause() {
         let outputs = [output(0, 9)];
-        let (mut authority, _) = Authority::start(settings(1.0, Overload::Hold), Mono(0), &outputs);
+        let (mut authority, _) =
+            Authority::start(settings(1.0, Overload::Hold), Moment(0), &outputs);
         assert!(
             authority
-                .observe(Mono(9 * SECOND), &outputs)
+                .observe(Moment(9 * SECOND), &outputs)
                 .unwrap()
                 .is_some()
         );
         assert!(
             authority
-                .command(now_command(Command::Pause), Mono(10 * SECOND), &outputs)
+                .command(now_command(Command::Pause), Moment(10 * SECOND), &outputs)
                 .is_some()
         );
         assert_eq!(
             authority.command(
                 now_command(Command::Speed(0.0)),
-                Mono(11 * SECOND),
+                Moment(11 * SECOND),
                 &outputs
             ),
             None
         );
         let going = authority
-            .command(now_command(Command::Resume), Mono(12 * SECOND), &outputs)
+            .command(now_command(Command::Resume), Moment(12 * SECOND), &outputs)
             .unwrap();
         assert_eq!(going.motion, Motion::Unpaced);
     }
 
     #[test]
+    fn another_process_goes_on_with_what_was_published() {
+        let set = settings(2.0, Overload::Hold);
+        let outputs = [output(8, 1), output(5, 1)];
+        let (mut first, _) = Authority::start(set, Moment(0), &outputs);
+        assert_eq!(first.mode(), Mode::Going);
+        let pause = first.command(now_command(Command::Pause), Moment(SECOND), &outputs);
+        assert_eq!(first.mode(), Mode::Paused);
+        let mut next = Authority::resume(*first.settings(), first.mode(), pause.unwrap());
+        assert_eq!((next.mode(), next.newest().number), (Mode::Paused, 2));
+        assert_eq!(next.observe(Moment(2 * SECOND), &outputs), Ok(None));
+        // Somebody lets it go on while not all stand: it settles, whoever decides by then.
+        let resume = now_command(Command::Resume);
+        assert_eq!(next.command(resume, Moment(3 * SECOND), &outputs), None);
+        assert_eq!(next.mode(), Mode::Settling);
+        let mut last = Authority::resume(set, next.mode(), *next.newest());
+        let known = [output(8, 2), output(5, 2)];
+        let going = last.observe(Moment(9 * SECOND), &known).unwrap().unwrap();
+        assert_eq!(
+            (going.number, going.due(at(5))),
+            (3, Due::At(Moment(9 * SECOND)))
+        );
+        assert_eq!(last.mode(), Mode::Going);
+    }
+
+    #[test]
     fn nothing_to_stream_starts_all_the_same() {
-        let (mut authority, first) = Authority::start(settings(1.0, Overload::Hold), Mono(3), &[]);
+        let (mut authority, first) =
+            Authority::start(settings(1.0, Overload::Hold), Moment(3), &[]);
         assert_eq!(first.number, 1);
-        assert_eq!(authority.observe(Mono(SECOND), &[]), Ok(None));
+        assert_eq!(authority.observe(Moment(SECOND), &[]), Ok(None));
     }
 }

@@ -16,7 +16,8 @@ pub struct Yaml {
     file: String,
     text: String,
     lines: BTreeMap<String, u64>,
-    first: u64,
+    /// The first line; none for what is not written in lines.
+    first: Option<u64>,
     shape: Shape,
 }
 
@@ -73,7 +74,7 @@ impl Yaml {
             file: file.to_owned(),
             text,
             lines: BTreeMap::new(),
-            first,
+            first: Some(first),
             shape: Shape::Empty,
         };
         let node: Spanned<Node> = yaml.deserialize().map_err(|error| UsageError {
@@ -92,6 +93,17 @@ impl Yaml {
         };
         note(&mut yaml.lines, String::new(), &node);
         Ok(yaml)
+    }
+
+    /// A document that is not kept as text: its mistakes have a path and no line.
+    pub fn unwritten(object: &str) -> Yaml {
+        Yaml {
+            file: object.to_owned(),
+            text: String::new(),
+            lines: BTreeMap::new(),
+            first: None,
+            shape: Shape::Mapping,
+        }
     }
 
     /// What the document is at its top.
@@ -130,16 +142,16 @@ impl Yaml {
         let mut nearest = path;
         let line = loop {
             if let Some(line) = self.lines.get(nearest) {
-                break *line;
+                break Some(*line);
             }
             match nearest.rfind(['.', '[']) {
                 Some(end) => nearest = &nearest[..end],
-                None => break self.lines.get("").copied().unwrap_or(self.first),
+                None => break self.lines.get("").copied().or(self.first),
             }
         };
         UsageError {
             place: self.file.clone(),
-            line: Some(line),
+            line,
             path: Some(path.to_owned()),
             message: message.into(),
         }
@@ -189,7 +201,7 @@ impl Yaml {
         };
         UsageError {
             place: self.file.clone(),
-            line: Some(location.map_or(self.first, |at| at.line())),
+            line: location.map(|at| at.line()).or(self.first),
             path: (!path.is_empty()).then_some(path),
             message,
         }

@@ -1,18 +1,17 @@
 //! A StreamProfile made into the parts of a plan: every value checked, every file that it names
 //! read. Relative paths count from the working directory, as they do in flags.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use worldstream_crds::{
-    AuthSpec, BytesText, OnQuarantine, OutputList, SecretRef, StreamProfileSpec, TextSource,
-};
+use crate::{AuthSpec, OnQuarantine, OutputList, SecretRef, StreamProfileSpec, TextSource};
 
 use super::documents::Document;
 use super::error::PlanError;
+use super::files::Files;
 use super::values::{self, Checked};
 use super::{
-    AuthPlan, Mount, Named, QuarantinePlan, RetryPlan, S3CredentialsPlan, S3Plan, SecretSource, built_in, policy_files,
+    AuthPlan, Mount, Named, QuarantinePlan, RetryPlan, SecretSource, built_in, policy_files,
 };
 
 type Result<T, E = PlanError> = std::result::Result<T, E>;
@@ -89,6 +88,7 @@ pub fn text(
     profile: &Document<StreamProfileSpec>,
     path: &str,
     source: &TextSource,
+    files: &dyn Files,
 ) -> Result<Named> {
     one_of(
         profile,
@@ -112,7 +112,7 @@ pub fn text(
             &format!("{path}.file"),
             values::some_text(file.clone()),
         )?;
-        let text = match std::fs::read(&file) {
+        let text = match files.read(Path::new(&file)) {
             Ok(bytes) => String::from_utf8(bytes).map_err(|error| format!("is not UTF-8: {error}")),
             Err(error) => Err(error.to_string()),
         };
@@ -126,10 +126,13 @@ pub fn text(
 
 /// The producer allowlist; none if the profile names none. A file that is absent or unreadable is
 /// found out when the world is verified, in its place among the checks.
-pub fn allowlist(profile: &Document<StreamProfileSpec>) -> Result<Option<Named>> {
+pub fn allowlist(
+    profile: &Document<StreamProfileSpec>,
+    files: &dyn Files,
+) -> Result<Option<Named>> {
     let source = profile.spec.producer.allowlist.as_ref();
     source
-        .map(|source| text(profile, "spec.producer.allowlist", source))
+        .map(|source| text(profile, "spec.producer.allowlist", source, files))
         .transpose()
 }
 
@@ -139,6 +142,7 @@ pub fn outputs(
     path: &str,
     list: &Option<OutputList>,
     default: &str,
+    files: &dyn Files,
 ) -> Result<Vec<String>> {
     let default = OutputList::built_in(default);
     let list = list.as_ref().unwrap_or(&default);
@@ -167,7 +171,7 @@ pub fn outputs(
     }
     let file = list.file.clone().unwrap_or_default();
     let file = check(profile, &format!("{path}.file"), values::some_text(file))?;
-    let text = std::fs::read_to_string(&file).map_err(|error| {
+    let text = files.read_text(Path::new(&file)).map_err(|error| {
         let message = format!("{file} cannot be read: {error}");
         profile.yaml.wrong(&format!("{path}.file"), message)
     })?;
@@ -246,70 +250,8 @@ pub fn auth(profile: &Document<StreamProfileSpec>) -> Result<AuthPlan> {
     })
 }
 
-/// How S3 is reached.
-pub fn s3(profile: &Document<StreamProfileSpec>) -> Result<S3Plan> {
-    let spec = &profile.spec.world.s3;
-    let at = |field: &str| format!("spec.world.s3.{field}");
-    if spec.anonymous && spec.credentials.is_some() {
-        return check(
-            profile,
-            &at("credentials"),
-            Err("is given, and anonymous is true; expected either".into()),
-        );
-    }
-    if spec.attempts == 0 {
-        let wrong = Err("found 0, expected 1 or more".into());
-        return check(profile, &at("attempts"), wrong);
-    }
-    let credentials = match &spec.credentials {
-        None => None,
-        Some(given) => {
-            let at = |field: &str| at(&format!("credentials.{field}"));
-            let token = given.session_token.as_ref();
-            let token = token.map(|token| secret(profile, &at("sessionToken"), token));
-            Some(S3CredentialsPlan {
-                access_key_id: secret(profile, &at("accessKeyId"), &given.access_key_id)?,
-                secret_access_key: secret(
-                    profile,
-                    &at("secretAccessKey"),
-                    &given.secret_access_key,
-                )?,
-                session_token: token.transpose()?,
-            })
-        }
-    };
-    let text = |field: &str, value: &Option<String>| {
-        check_some(profile, &at(field), value.clone(), values::some_text)
-    };
-    let endpoint = spec.endpoint.clone();
-    Ok(S3Plan {
-        endpoint: check_some(profile, &at("endpoint"), endpoint, values::endpoint)?,
-        region: text("region", &spec.region)?,
-        path_style: spec.path_style,
-        anonymous: spec.anonymous,
-        credentials,
-        ca_file: text("caFile", &spec.ca_file)?.map(PathBuf::from),
-        attempts: spec.attempts,
-        unavailable_for: check(
-            profile,
-            &at("unavailableFor"),
-            values::some_time(spec.unavailable_for),
-        )?,
-    })
-}
-
-/// Bytes that are read ahead.
-pub fn read_ahead(profile: &Document<StreamProfileSpec>) -> Result<u64> {
-    let bytes = profile.spec.world.read_ahead;
-    let least = BytesText::mib(1);
-    let value = match bytes >= least {
-        true => Ok(bytes.0),
-        false => Err(format!("found {bytes}, expected at least {least}")),
-    };
-    check(profile, "spec.world.readAhead", value)
-}
-
-fn secret(
+/// Where a secret is read.
+pub fn secret(
     profile: &Document<StreamProfileSpec>,
     path: &str,
     secret: &SecretRef,

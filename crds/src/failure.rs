@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use worldstream_crds::{ExitCode, Reason};
+use crate::{ExitCode, Reason};
 
 /// Why something failed, in the words that a person needs to mend it.
 ///
@@ -110,7 +110,7 @@ impl Failure {
 }
 
 /// An error's text with those of its causes that it does not hold already.
-pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(error) = next {
@@ -126,7 +126,7 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 
 /// A text as it can stand in one line of a log or a terminal: what was found in a broken file may
 /// hold anything.
-pub(crate) fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -2,18 +2,19 @@
 
 use std::path::Path;
 
-use worldstream_crds::StreamProfileSpec;
+use crate::StreamProfileSpec;
 
 use super::built_in;
 use super::documents::{Document, Documents};
 use super::error::{PlanError, UsageError};
-use super::flags::RunFlags;
+use super::files::Files;
+use super::resolve::Overrides;
 
 type Result<T, E = PlanError> = std::result::Result<T, E>;
 type Profile = Document<StreamProfileSpec>;
 
-/// The profile of `--profile`, else of the stream, else the only one in the files.
-pub fn profile(documents: &Documents, flags: &RunFlags) -> Result<Profile> {
+/// The profile of `--profile` (a file or a name), else of the stream, else the only one in the files.
+pub fn profile(documents: &Documents, flags: &Overrides, files: &dyn Files) -> Result<Profile> {
     if let Some(given) = &flags.profile {
         let file = Path::new(given);
         let is_file = given.contains(std::path::MAIN_SEPARATOR)
@@ -24,7 +25,8 @@ pub fn profile(documents: &Documents, flags: &RunFlags) -> Result<Profile> {
                 .ok_or_else(|| unknown_profile(documents, given))
                 .map_err(|message| UsageError::new("--profile", message).into());
         }
-        let found = Documents::read(&[file])?;
+        let mut found = Documents::default();
+        found.add_file(given, files.read_text(file))?;
         let count = found.profiles.len();
         let only = found.profiles.into_iter().next();
         return only.filter(|_| count == 1).ok_or_else(|| {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use worldstream_crds::{DurationText, RateStepSpec};
+use crate::{DurationText, RateStepSpec};
 
 use super::RateStep;
 use crate::time::EventTime;

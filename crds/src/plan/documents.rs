@@ -2,11 +2,10 @@
 //! of one or several documents each.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
+use crate::{API_VERSION, StreamProfileSpec, WorldStreamSpec};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
-use worldstream_crds::{API_VERSION, StreamProfileSpec, WorldStreamSpec};
 
 use super::built_in;
 use super::error::UsageError;
@@ -82,35 +81,43 @@ struct Metadata {
     _uid: Option<IgnoredAny>,
 }
 
-impl Documents {
-    /// Reads files, in their order; `-` is the standard input.
-    ///
-    /// Errors: a file that cannot be read or is no YAML; another kind or apiVersion; an unknown
-    /// field or a wrong value; two streams, or two profiles of one name.
-    pub fn read<P: AsRef<Path>>(files: &[P]) -> Result<Documents, UsageError> {
-        let mut documents = Documents::default();
-        for file in files {
-            let file = file.as_ref();
-            let (name, text) = match file.to_str() {
-                Some("-") => (
-                    "standard input".to_owned(),
-                    std::io::read_to_string(std::io::stdin()),
-                ),
-                _ => (file.display().to_string(), std::fs::read_to_string(file)),
-            };
-            let text =
-                text.map_err(|error| UsageError::new(&name, format!("cannot be read: {error}")))?;
-            if documents.add(&name, &text)? == 0 {
-                return Err(UsageError::new(
-                    name,
-                    "holds no document, expected a WorldStream or a StreamProfile",
-                ));
-            }
+impl<S> Document<S> {
+    /// A document that a cluster keeps: mistakes in it are named by `object`, such as
+    /// `StreamProfile local`, and by the field's path, and have no line.
+    pub fn stored(object: &str, name: &str, spec: S) -> Document<S> {
+        Document {
+            name: name.to_owned(),
+            spec,
+            yaml: Yaml::unwritten(object),
         }
-        Ok(documents)
+    }
+}
+
+impl Documents {
+    /// Adds the documents of one file, which must hold some. What was read of the file is handed
+    /// in, so that a file that cannot be read is told like any other mistake.
+    ///
+    /// Errors: as [`Documents::add`], and a file that cannot be read or holds no document.
+    pub fn add_file(
+        &mut self,
+        name: &str,
+        text: std::io::Result<String>,
+    ) -> Result<(), UsageError> {
+        let text =
+            text.map_err(|error| UsageError::new(name, format!("cannot be read: {error}")))?;
+        match self.add(name, &text)? {
+            0 => Err(UsageError::new(
+                name,
+                "holds no document, expected a WorldStream or a StreamProfile",
+            )),
+            _ => Ok(()),
+        }
     }
 
-    /// Adds the documents of one file and says how many they were. Errors as [`Documents::read`].
+    /// Adds the documents of one text and says how many they were.
+    ///
+    /// Errors: what is no YAML; another kind or apiVersion; an unknown field or a wrong value; two
+    /// streams, or two profiles of one name.
     pub fn add(&mut self, file: &str, text: &str) -> Result<usize, UsageError> {
         let documents = Yaml::split(file, text)?;
         let count = documents.len();

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
+use crate::RateStepSpec;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use worldstream_crds::RateStepSpec;
 
-use super::RateStep;
 use super::error::UsageError;
-use super::values;
+use super::files::Files;
 use super::yaml::{Shape, Yaml};
+use super::{RateStep, values};
 
 /// The fields of a policy file that is not a bare list (contracts section 2).
 #[derive(Deserialize)]
@@ -47,9 +47,10 @@ pub fn output_ids(file: &str, text: &str) -> Result<Vec<String>, UsageError> {
 /// Reads a rate plan: a YAML or JSON list of steps (contracts section 6).
 ///
 /// Errors: what is no such list, with line and path.
-pub fn rate_plan(file: &Path) -> Result<Vec<RateStep>, UsageError> {
+pub fn rate_plan(files: &dyn Files, file: &Path) -> Result<Vec<RateStep>, UsageError> {
     let name = file.display().to_string();
-    let text = std::fs::read_to_string(file)
+    let text = files
+        .read_text(file)
         .map_err(|error| UsageError::new(&name, format!("cannot be read: {error}")))?;
     let documents = Yaml::split(&name, &text)?;
     let [yaml] = documents.as_slice() else {

@@ -1,12 +1,20 @@
 //! Which outputs are streamed, as a pure function of policy, narrowing and catalogue (contracts
 //! section 2).
 
-use worldstream_crds::{Reason, TrafficMode};
+use crate::{Reason, TrafficMode};
 
-use super::Role;
-use super::catalogue::{Catalogue, CatalogueOutput};
+use crate::catalogue::{Catalogue, CatalogueOutput};
 use crate::failure::{Failure, Result};
 use crate::plan::SelectionPlan;
+
+/// Why an output is streamed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// A table that traffic refers to.
+    Context,
+    /// The traffic itself.
+    Traffic,
+}
 
 /// The traffic output with fraud in it.
 pub const FRAUD_TRAFFIC: &str = "s3_event_stream_with_fraud_6B";

@@ -1,38 +1,86 @@
 //! Documents and flags made one plan: flags win over the WorldStream, and that over the profile's
 //! defaults. What a document says is checked even where a flag wins.
 
-use std::path::{Path, PathBuf};
-
-use worldstream_crds::{LanesSpec, Reason, StreamProfileSpec, TrafficMode, WorldStreamSpec};
+use std::path::PathBuf;
 
 use super::documents::{Document, Documents};
 use super::error::{PlanError, UsageError};
-use super::flags::RunFlags;
+use super::files::Files;
 use super::values::{self, Checked};
 use super::{
-    CheckpointPlan, CheckpointStorePlan, GatePlan, IdentityPlan, Lanes, PLAN_VERSION, PacePlan,
-    RangePlan, RateStep, SelectionPlan, StreamPlan, WorldPlan, choose, policy_files, profile,
+    IdentityPlan, Lanes, PLAN_VERSION, RangePlan, SelectionPlan, StreamPlan, WorldPlan, choose,
+    profile, s3,
 };
 use crate::failure::Failure;
+use crate::time::EventTime;
+use crate::{
+    DurationText, LanesSpec, OnOutputFailure, Overload, Reason, StreamProfileSpec, TrafficMode,
+    WorldStreamSpec,
+};
 
 type Result<T, E = PlanError> = std::result::Result<T, E>;
 type Stream = Document<WorldStreamSpec>;
 type Profile = Document<StreamProfileSpec>;
 
-/// Reads the files that the flags name, and makes the plan. What the command line does.
+/// What wins over the documents: the flags of a command line, or nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// `--profile`: a file, or the name of a profile.
+    pub profile: Option<String>,
+    /// `--engine-run-root`.
+    pub engine_run_root: Option<String>,
+    /// `--scenario`.
+    pub scenario: Option<String>,
+    /// `--output`; empty: not given.
+    pub outputs: Vec<String>,
+    /// `--traffic-mode`.
+    pub traffic_mode: Option<TrafficMode>,
+    /// `--speedup`.
+    pub speedup: Option<f64>,
+    /// `--start-from`.
+    pub start_from: Option<EventTime>,
+    /// `--until`.
+    pub until: Option<EventTime>,
+    /// `--max-events-per-output`.
+    pub max_events_per_output: Option<u64>,
+    /// `--platform-run-id`.
+    pub platform_run_id: Option<String>,
+    /// `--scenario-run-id`.
+    pub scenario_run_id: Option<String>,
+    /// `--gate-url`.
+    pub gate_url: Option<String>,
+    /// `--in-flight`.
+    pub in_flight: Option<u32>,
+    /// `--lanes`.
+    pub lanes: Option<u32>,
+    /// `--lane`.
+    pub lane: Option<u32>,
+    /// `--rate-plan`: a file.
+    pub rate_plan: Option<PathBuf>,
+    /// `--attempt`.
+    pub attempt: Option<String>,
+    /// `--overload`.
+    pub overload: Option<Overload>,
+    /// `--max-lag`.
+    pub max_lag: Option<DurationText>,
+    /// `--on-output-failure`.
+    pub on_output_failure: Option<OnOutputFailure>,
+    /// `--runs-root`.
+    pub runs_root: Option<PathBuf>,
+    /// `--checkpoint-root`.
+    pub checkpoint_root: Option<PathBuf>,
+}
+
+/// Makes the plan from documents that were read.
 ///
 /// Errors: [`PlanError::Usage`] for what is written wrongly, else `ENGINE_ROOT_MISSING`,
 /// `PLATFORM_RUN_ID_MISSING` or `WSP_LANE_CONFIG_INVALID`. Nothing of the world, of IG or of a
 /// checkpoint is looked at.
-pub fn plan(flags: &RunFlags) -> Result<StreamPlan> {
-    resolve(&Documents::read(&flags.files)?, flags)
-}
-
-/// Makes the plan from documents that were read. Errors as [`plan`].
-pub fn resolve(documents: &Documents, flags: &RunFlags) -> Result<StreamPlan> {
+pub fn resolve(documents: &Documents, flags: &Overrides, files: &dyn Files) -> Result<StreamPlan> {
     let stream = documents.stream.as_ref();
-    let profile = choose::profile(documents, flags)?;
+    let profile = choose::profile(documents, flags, files)?;
     let inputs = Inputs {
+        files,
         flags,
         stream,
         profile: &profile,
@@ -60,15 +108,16 @@ pub fn resolve(documents: &Documents, flags: &RunFlags) -> Result<StreamPlan> {
 }
 
 /// Everything that a plan is made of.
-struct Inputs<'a> {
-    flags: &'a RunFlags,
-    stream: Option<&'a Stream>,
-    profile: &'a Profile,
+pub(super) struct Inputs<'a> {
+    pub files: &'a dyn Files,
+    pub flags: &'a Overrides,
+    pub stream: Option<&'a Stream>,
+    pub profile: &'a Profile,
 }
 
 impl Inputs<'_> {
     /// A value of the flags, else of the stream; both are checked.
-    fn given<T, U>(
+    pub fn given<T, U>(
         &self,
         flag: (&str, Option<T>),
         field: (&str, impl FnOnce(&WorldStreamSpec) -> Option<T>),
@@ -122,8 +171,8 @@ impl Inputs<'_> {
             allowed_roots: profile::allowed_roots(profile)?,
             mounts: profile::mounts(profile)?,
             scenario: scenario.or(configured),
-            catalogue: profile::text(profile, "spec.catalogue", &spec.catalogue)?,
-            gate_map: profile::text(profile, "spec.gateMap", &spec.gate_map)?,
+            catalogue: profile::text(profile, "spec.catalogue", &spec.catalogue, self.files)?,
+            gate_map: profile::text(profile, "spec.gateMap", &spec.gate_map, self.files)?,
             selection: self.selection()?,
             require_manifest: spec.require.manifest,
             require_seal: spec.require.seal,
@@ -131,9 +180,9 @@ impl Inputs<'_> {
             gate_check: spec.require.gates,
             gate_upstream: spec.require.upstream,
             producer_id: self.producer()?,
-            producer_allowlist: profile::allowlist(profile)?,
-            s3: profile::s3(profile)?,
-            read_ahead: profile::read_ahead(profile)?,
+            producer_allowlist: profile::allowlist(profile, self.files)?,
+            s3: s3::plan(profile)?,
+            read_ahead: s3::read_ahead(profile)?,
             engine_run_root: String::new(),
         };
         match root {
@@ -173,13 +222,11 @@ impl Inputs<'_> {
         let (traffic, context) = (&profile.spec.traffic_outputs, &profile.spec.context_outputs);
         let list = |path: &str, list: &_, default: &str| {
             let path = format!("spec.{path}");
-            profile::outputs(profile, &path, list, &format!("outputs/{default}.yaml"))
+            let default = format!("outputs/{default}.yaml");
+            profile::outputs(profile, &path, list, &default, self.files)
         };
         let asked = self.given(
-            (
-                "--traffic-mode",
-                self.flags.traffic_mode.map(TrafficMode::from),
-            ),
+            ("--traffic-mode", self.flags.traffic_mode),
             ("spec.trafficMode", |it| it.traffic_mode),
             Ok,
         )?;
@@ -290,116 +337,6 @@ impl Inputs<'_> {
         })
     }
 
-    fn pace(&self) -> Result<PacePlan> {
-        let (profile, defaults) = (self.profile, &self.profile.spec.defaults);
-        let at = |field: &str| format!("spec.defaults.{field}");
-        let speedup = self.given(
-            ("--speedup", self.flags.speedup),
-            ("spec.speedup", |it| it.speedup),
-            values::speedup,
-        )?;
-        let default_speedup =
-            profile::check(profile, &at("speedup"), values::speedup(defaults.speedup))?;
-        let max_lag = self.given(
-            ("--max-lag", self.flags.max_lag),
-            ("spec.maxLag", |it| it.max_lag),
-            values::some_time,
-        )?;
-        let default_lag =
-            profile::check(profile, &at("maxLag"), values::some_time(defaults.max_lag))?;
-        let overload = self.given(
-            ("--overload", self.flags.overload.map(Into::into)),
-            ("spec.overload", |it| it.overload),
-            Ok,
-        )?;
-        let on_failure = self.given(
-            (
-                "--on-output-failure",
-                self.flags.on_output_failure.map(Into::into),
-            ),
-            ("spec.onOutputFailure", |it| it.on_output_failure),
-            Ok,
-        )?;
-        let catch_up = |eps: f64| match eps.is_finite() && eps > 0.0 {
-            true => Ok(eps),
-            false => Err(format!("found {eps}, expected more than 0")),
-        };
-        Ok(PacePlan {
-            speedup: speedup.unwrap_or(default_speedup),
-            lead: profile::clock_lead(profile)?,
-            overload: overload.unwrap_or(defaults.overload),
-            max_lag: max_lag.unwrap_or(default_lag),
-            catch_up_eps: profile::check_some(
-                profile,
-                &at("catchUpEps"),
-                defaults.catch_up_eps,
-                catch_up,
-            )?,
-            on_output_failure: on_failure.unwrap_or(defaults.on_output_failure),
-            rate_plan: self.rate_plan()?,
-        })
-    }
-
-    fn rate_plan(&self) -> Result<Vec<RateStep>> {
-        let field = match self.stream {
-            Some(stream) => {
-                values::rate_plan(&stream.spec.rate_plan).map_err(|(path, message)| {
-                    stream.yaml.wrong(&format!("spec.ratePlan{path}"), message)
-                })?
-            }
-            None => Vec::new(),
-        };
-        match &self.flags.rate_plan {
-            Some(file) => Ok(policy_files::rate_plan(file)?),
-            None => Ok(field),
-        }
-    }
-
-    fn gate(&self) -> Result<GatePlan> {
-        let (profile, spec) = (self.profile, &self.profile.spec.gate);
-        let default = spec.url.as_deref().map(values::push_url);
-        let default = default
-            .map(|url| profile::check(profile, "spec.gate.url", url))
-            .transpose()?;
-        let url = match &self.flags.gate_url {
-            Some(url) => Some(
-                values::push_url(url).map_err(|message| UsageError::new("--gate-url", message))?,
-            ),
-            None => default,
-        };
-        let url = url.ok_or_else(|| {
-            let message = "is missing: the URL of IG, there or in --gate-url";
-            profile.yaml.wrong("spec.gate.url", message)
-        })?;
-        let in_flight = self.given(
-            ("--in-flight", self.flags.in_flight),
-            ("spec.inFlight", |it| it.in_flight),
-            values::in_flight,
-        )?;
-        let default_in_flight = values::in_flight(spec.in_flight);
-        let default_in_flight = profile::check(profile, "spec.gate.inFlight", default_in_flight)?;
-        let ca_file = profile::check_some(
-            profile,
-            "spec.gate.caFile",
-            spec.ca_file.clone(),
-            values::some_text,
-        )?;
-        Ok(GatePlan {
-            url,
-            auth: profile::auth(profile)?,
-            ca_file: ca_file.map(PathBuf::from),
-            in_flight: in_flight.unwrap_or(default_in_flight),
-            require_decision: spec.require_decision,
-            timeout: profile::check(
-                profile,
-                "spec.gate.timeout",
-                values::some_time(spec.timeout),
-            )?,
-            retry: profile::retry(profile)?,
-            quarantine: profile::quarantine(profile)?,
-        })
-    }
-
     fn identity(&self) -> Result<IdentityPlan> {
         let filled = |text: &String| !text.trim().is_empty();
         let platform_run_id = self.given(
@@ -459,39 +396,6 @@ impl Inputs<'_> {
             lanes.only = Some(lane);
         }
         valid_lanes("--lanes and --lane", lanes)
-    }
-
-    fn checkpoint(&self, run_dir: &Path) -> Result<CheckpointPlan> {
-        let (profile, spec) = (self.profile, &self.profile.spec.checkpoints);
-        let at = |field: &str| format!("spec.checkpoints.{field}");
-        if spec.flush_every == 0 {
-            let message = "found 0, expected 1 or more";
-            return Err(profile.yaml.wrong(&at("flushEvery"), message).into());
-        }
-        let root = spec.file.as_ref().and_then(|file| file.root.clone());
-        let root = profile::check_some(profile, &at("file.root"), root, values::some_text)?;
-        let root = match (&self.flags.checkpoint_root, root) {
-            (Some(root), _) => root.clone(),
-            (None, Some(root)) => PathBuf::from(root),
-            (None, None) => run_dir.join("wsp/checkpoints"),
-        };
-        if root.as_os_str().is_empty() {
-            return Err(UsageError::new("--checkpoint-root", "is empty").into());
-        }
-        Ok(CheckpointPlan {
-            store: CheckpointStorePlan::File { root },
-            flush_every: spec.flush_every,
-            flush_interval: profile::check(
-                profile,
-                &at("flushInterval"),
-                values::some_time(spec.flush_interval),
-            )?,
-            unavailable_for: profile::check(
-                profile,
-                &at("unavailableFor"),
-                values::some_time(spec.unavailable_for),
-            )?,
-        })
     }
 }
 

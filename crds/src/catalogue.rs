@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::Reason;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use worldstream_crds::Reason;
 
 use crate::failure::{Failure, Result};
 use crate::plan::Named;
@@ -26,7 +26,7 @@ pub struct CatalogueOutput {
     /// What the engine calls it, such as `surface` or `gate`; may be empty.
     pub class: String,
     /// Where its raw parts are, below the run root: placeholders, maybe a slash or a glob at its
-    /// end (see [`super::template::render`]). Trimmed.
+    /// end (the world room renders it). Trimmed.
     pub path_template: String,
     /// Columns of the primary key, in order; empty for what cannot be streamed.
     pub primary_key: Vec<String>,
@@ -104,7 +104,7 @@ impl Catalogue {
 }
 
 /// The text of a policy file.
-pub(super) fn text(file: &Named) -> Result<&str> {
+pub fn text(file: &Named) -> Result<&str> {
     file.text.as_deref().map_err(|cause| {
         Failure::new(Reason::StreamFailed, &file.name)
             .found("a file that cannot be read")
@@ -114,7 +114,7 @@ pub(super) fn text(file: &Named) -> Result<&str> {
 }
 
 /// Parses a policy file; unknown fields are the type's business.
-pub(super) fn parse_yaml<T: DeserializeOwned>(file: &Named, what: &str) -> Result<T> {
+pub fn parse_yaml<T: DeserializeOwned>(file: &Named, what: &str) -> Result<T> {
     let options = serde_saphyr::options! { with_snippet: false };
     serde_saphyr::from_str_with_options(text(file)?, options).map_err(|error| {
         Failure::new(Reason::StreamFailed, &file.name)
@@ -125,7 +125,7 @@ pub(super) fn parse_yaml<T: DeserializeOwned>(file: &Named, what: &str) -> Resul
 }
 
 /// A mistake in a policy file, which has no code of its own.
-pub(super) fn policy_failure(file: &Named, field: String) -> Failure {
+pub fn policy_failure(file: &Named, field: String) -> Failure {
     Failure::new(Reason::StreamFailed, &file.name).field(field)
 }
 

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use worldstream_crds::ExitCode;
+use crate::ExitCode;
 
 use crate::failure::{Failure, one_line};
 
