@@ -8,7 +8,9 @@ pub mod generated;
 pub mod inside;
 pub mod made;
 pub mod proxy;
+pub mod s3;
 pub mod stream;
+pub mod tunnel;
 
 mod gate;
 mod program;

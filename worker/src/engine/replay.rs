@@ -17,7 +17,7 @@ use super::output::{self, LaneJob, OutputJob};
 use super::watermark::{Reached, Watermark};
 use crate::audit::receipt::Lateness;
 use crate::audit::session::StreamedWorld;
-use crate::audit::{Event, OutputReceipt, RunSummary, SessionLog};
+use crate::audit::{Event, OutputReceipt, Records, RunSummary, SessionLog};
 use crate::checkpoint::{self, Checkpoint, CheckpointKey, CheckpointStore, Progress};
 use crate::clock::{Change, ClockReader, Settings, clock_channel};
 use crate::envelope::{EnvelopeContext, parse_event_time};
@@ -70,6 +70,7 @@ pub struct Replay {
     scenario_run_id: String,
     board: Arc<Board>,
     outputs: Vec<(String, Vec<LaneJob>, GateClient)>,
+    records: Records,
     session: Arc<SessionLog>,
     remote: Remote,
     changes: mpsc::UnboundedReceiver<Change>,
@@ -96,11 +97,10 @@ impl Replay {
             .map(|_| GateClient::new(&plan.gate))
             .collect::<Result<_>>()?;
         let store = checkpoint::open(&plan.checkpoint.store);
-        let session = Arc::new(SessionLog::open(
-            &plan.run_dir,
-            &plan.identity.platform_run_id,
-        )?);
+        let records = Records::open(&plan.run_dir, &plan.world.s3)?;
+        let session = Arc::new(SessionLog::on(&records, &plan.identity.platform_run_id)?);
         session.append(&Event::world_selected(&world.root))?;
+        session.flush().await?;
 
         let mut gauges = Vec::new();
         let mut outputs = Vec::new();
@@ -146,6 +146,7 @@ impl Replay {
             scenario_run_id,
             board,
             outputs,
+            records,
             session,
             remote: Remote {
                 changes: sender,
@@ -188,6 +189,7 @@ impl Replay {
             scenario_run_id,
             board,
             outputs,
+            records,
             session,
             remote,
             changes,
@@ -263,6 +265,7 @@ impl Replay {
             world,
             scenario_run_id,
             board,
+            records,
             session,
             streamed,
             keys,
@@ -272,6 +275,7 @@ impl Replay {
             started_at,
             stopped: remote.stop.is_set(),
         })
+        .await
     }
 }
 
@@ -280,6 +284,7 @@ struct Finish {
     world: VerifiedWorld,
     scenario_run_id: String,
     board: Arc<Board>,
+    records: Records,
     session: Arc<SessionLog>,
     streamed: StreamedWorld,
     keys: BTreeMap<usize, CheckpointKey>,
@@ -291,7 +296,7 @@ struct Finish {
 }
 
 /// Receipts, the session's last words, and the exit code.
-fn finish(end: Finish) -> ReplayEnd {
+async fn finish(end: Finish) -> ReplayEnd {
     let mut failure = end.ended.failure.or(end.failure);
     let mut lateness: Vec<_> = end
         .board
@@ -316,13 +321,18 @@ fn finish(end: Finish) -> ReplayEnd {
             lane.checkpoint.cursor.as_ref(),
             progress,
             lane.failure.as_ref(),
-        )
-        .and_then(|receipt| receipt.write(&end.plan.run_dir).map(|_| receipt));
-        match written {
-            Ok(receipt) => receipts.push(receipt),
-            Err(error) => {
-                failure.get_or_insert(error);
+        );
+        let kept = match written {
+            Ok(receipt) => {
+                let kept = receipt.keep(&end.records).await;
+                // Its figures are right, wherever they could be kept.
+                receipts.push(receipt);
+                kept
             }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = kept {
+            failure.get_or_insert(error);
         }
         lateness[lane.index] = lane.lateness;
     }
@@ -342,6 +352,10 @@ fn finish(end: Finish) -> ReplayEnd {
         if let Err(error) = end.session.append(&last) {
             failure.get_or_insert(error);
         }
+    }
+    if let Err(error) = end.session.flush().await {
+        warn!(failure = %error, "the session log lacks the end");
+        failure.get_or_insert(error);
     }
     let exit = match &failure {
         Some(failure) => failure.exit_code(),

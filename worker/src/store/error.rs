@@ -133,6 +133,11 @@ impl StoreError {
         self.trouble
     }
 
+    /// Attempts that were made.
+    pub fn attempts(&self) -> u32 {
+        self.tries.map_or(1, |tries| tries.attempts)
+    }
+
     /// Whether the store, and not the object, is the trouble: worth trying again later.
     pub fn is_away(&self) -> bool {
         self.trouble == Trouble::Away
@@ -214,15 +219,17 @@ fn remote(error: &object_store::Error, credentials: &str) -> (Trouble, String) {
 fn is_distrust(error: &HttpError) -> bool {
     let mut link: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = link {
+        if let Some(error) = error.downcast_ref::<rustls::Error>() {
+            return matches!(error, rustls::Error::InvalidCertificate(_));
+        }
         // An I/O error shows its cause's causes, and not the cause.
         let inner = error
             .downcast_ref::<std::io::Error>()
-            .and_then(|error| error.get_ref())
-            .and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        if let Some(error) = inner.or(error.downcast_ref::<rustls::Error>()) {
-            return matches!(error, rustls::Error::InvalidCertificate(_));
-        }
-        link = error.source();
+            .and_then(std::io::Error::get_ref);
+        link = match inner {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
     }
     false
 }

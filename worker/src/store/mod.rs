@@ -280,21 +280,19 @@ mod tests {
         }
     }
 
-    #[test]
-    fn files_are_written_only_over_what_is_expected() {
+    #[tokio::test]
+    async fn files_are_written_only_over_what_is_expected() {
         let store = Store::local(Arc::new(object_store::memory::InMemory::new()));
         let at = Path::from("a/b");
-        futures::executor::block_on(async {
-            assert!(store.get(&at).await.unwrap().is_none());
-            let first = store.put(&at, "1".into(), Expect::Nothing).await.unwrap();
-            let taken = store.put(&at, "2".into(), Expect::Nothing).await;
-            assert_eq!(taken.unwrap_err().trouble(), Trouble::Changed);
-            let first = first.unwrap();
-            let second = store.put(&at, "2".into(), Expect::Tag(&first)).await;
-            assert!(second.is_ok());
-            let stale = store.put(&at, "3".into(), Expect::Tag(&first)).await;
-            assert_eq!(stale.unwrap_err().trouble(), Trouble::Changed);
-            assert_eq!(store.get(&at).await.unwrap().unwrap().0, "2");
-        });
+        assert!(store.get(&at).await.unwrap().is_none());
+        let first = store.put(&at, "1".into(), Expect::Nothing).await.unwrap();
+        let taken = store.put(&at, "2".into(), Expect::Nothing).await;
+        assert_eq!(taken.unwrap_err().trouble(), Trouble::Changed);
+        let first = first.unwrap();
+        let second = store.put(&at, "2".into(), Expect::Tag(&first)).await;
+        assert!(second.is_ok());
+        let stale = store.put(&at, "3".into(), Expect::Tag(&first)).await;
+        assert_eq!(stale.unwrap_err().trouble(), Trouble::Changed);
+        assert_eq!(store.get(&at).await.unwrap().unwrap().0, "2");
     }
 }

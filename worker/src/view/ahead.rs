@@ -212,9 +212,21 @@ pub(super) fn bytes_of(chunks: &[Range<u64>]) -> u64 {
 mod tests {
     use super::*;
     use crate::store::Store;
+    use futures::FutureExt;
     use object_store::path::Path;
     use object_store::{ObjectStoreExt, memory::InMemory};
     use std::ops::Range;
+
+    /// A thread that does nothing else, as long as the test's process.
+    fn io() -> Handle {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let handle = runtime.handle().clone();
+        std::thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
+        handle
+    }
 
     #[test]
     fn chunks_are_fetched_in_few_requests() {
@@ -222,25 +234,20 @@ mod tests {
         assert_eq!(spans(&near), [0..40, 70_000..70_010, 200_000..200_001]);
         let empty: [Range<u64>; 2] = [5..5, 7..7];
         assert!(spans(&empty).is_empty());
-        let large = [0..(3 * PIECE) + 1];
-        let pieces = split(&spans(&large));
+        let large = std::slice::from_ref(&(0..3 * PIECE + 1));
+        let pieces = split(&spans(large));
         assert_eq!(pieces.len(), 4);
         assert!(pieces.iter().all(|it| it.end - it.start <= PIECE));
-        assert_eq!(bytes_of(&large), 3 * PIECE + 1);
+        assert_eq!(bytes_of(large), 3 * PIECE + 1);
     }
 
     #[test]
     fn a_group_is_read_across_its_pieces_and_held_until_it_is_dropped() {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
+        let io = io();
         let bytes: Vec<u8> = (0..PIECE + 5_000).map(|at| (at % 251) as u8).collect();
         let (memory, at) = (Arc::new(InMemory::new()), Path::from("x"));
-        runtime
-            .block_on(memory.put(&at, bytes.clone().into()))
-            .unwrap();
+        let put = memory.put(&at, bytes.clone().into());
+        put.now_or_never().unwrap().unwrap();
         let object = Object {
             store: Store::local(memory),
             name: "x".into(),
@@ -248,9 +255,9 @@ mod tests {
             size: bytes.len() as u64,
             etag: None,
         };
-        let ahead = Ahead::new(runtime.handle().clone(), 8 * PIECE);
+        let ahead = Ahead::new(io.clone(), 8 * PIECE);
         let size = bytes.len() as u64;
-        let mut group = ahead.group(&object, &[100..size]);
+        let mut group = ahead.group(&object, std::slice::from_ref(&(100..size)));
         assert_eq!(ahead.held(), size - 100);
         assert!(ahead.has_room(8 * PIECE - ahead.held()));
         assert!(!ahead.has_room(8 * PIECE - ahead.held() + 1));
@@ -268,10 +275,6 @@ mod tests {
 
     #[test]
     fn what_cannot_be_fetched_is_a_failure_where_it_is_read() {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .build()
-            .unwrap();
         let object = Object {
             store: Store::local(Arc::new(InMemory::new())),
             name: "s3://b/x".into(),
@@ -279,8 +282,8 @@ mod tests {
             size: 10,
             etag: None,
         };
-        let ahead = Ahead::new(runtime.handle().clone(), 100);
-        let mut group = ahead.group(&object, &[0..10]);
+        let ahead = Ahead::new(io(), 100);
+        let mut group = ahead.group(&object, std::slice::from_ref(&(0..10)));
         let failure = group.read(0, None).unwrap().unwrap_err();
         assert_eq!(failure.reason(), Reason::StreamViewChanged);
     }
