@@ -8,9 +8,15 @@ PROGRAM := $(or $(CARGO_TARGET_DIR),target)/$(FOLDER)/worldstream
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-clean test test-long bench generate
+.PHONY: cluster-up cluster-down cluster-status cluster-shell images cluster-load
+
+# Which bed, and with how many nodes: each name is a cluster of its own.
+BED ?= dev
+NODES ?= 1
+RUN_BED = $(CARGO) run --quiet --bin bed -- --name $(BED)
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 demo: ## A sample world, a gate and a replay of 20 s (FRESH=1 starts over, ARGS="…" passes options on)
 	@test -x $(PROGRAM) || echo "make demo: building worldstream; the first build takes several minutes"
@@ -35,3 +41,21 @@ bench: ## Speed against wrk, as a table (nginx and wrk come from the system's pa
 
 generate: ## Write the generated files anew: crds/*.yaml and docs/reference/
 	$(CARGO) run --quiet --bin generate
+
+cluster-up: ## A real Kubernetes on this machine (NODES=1|2, BED=name; the first time builds it: 20 minutes)
+	@$(RUN_BED) up --nodes $(NODES)
+
+cluster-down: ## End it (BED=name); nothing is left behind
+	@$(RUN_BED) down
+
+cluster-status: ## Which beds are up
+	@$(RUN_BED) status
+
+cluster-shell: ## A shell in its network, with kubectl and helm (BED=name)
+	@$(RUN_BED) exec
+
+cluster-load: ## Build this checkout's two images and load them (BED=name); prints their names
+	@$(RUN_BED) images --load
+
+images: ## Build the two images as archives, without Docker (ARGS="--profile release")
+	@$(RUN_BED) images $(ARGS)

@@ -1,0 +1,101 @@
+//! Kinesis: the engine that is inside of LocalStack, over plain HTTP.
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::http::Request;
+use super::server::Server;
+use crate::error::{BedError, Doing as _, Result};
+use crate::pins::Kit;
+use crate::place::Place;
+
+/// A Kinesis that runs. Its streams are in its memory: they end with its process.
+#[derive(Debug)]
+pub struct KinesisServer {
+    /// The process.
+    pub server: Server,
+    #[expect(dead_code, reason = "its log lies in it for as long as it lives")]
+    folder: TempDir,
+}
+
+impl KinesisServer {
+    /// One on the machine's loopback.
+    pub fn start() -> Result<KinesisServer> {
+        Self::start_at(Place::loopback())
+    }
+
+    /// One at a place.
+    pub fn start_at(place: Place) -> Result<KinesisServer> {
+        let kit = Kit::Kinesis.ensure()?;
+        let folder = tempfile::tempdir().doing("making a folder for Kinesis")?;
+        let (port, tls) = (place.free_port()?, place.free_port()?);
+        let log = folder.path().join("log");
+        let start = {
+            let place = place.clone();
+            move || {
+                let package = kit.join("node_modules/kinesis-local");
+                let mut command = place.command("node");
+                command
+                    .arg("--require")
+                    .arg(kit.join("listen.js"))
+                    .arg(package.join("main.js"))
+                    .current_dir(&package)
+                    .env("LISTEN", place.address.to_string())
+                    .env("KINESIS_MOCK_PLAIN_PORT", port.to_string())
+                    .env("KINESIS_MOCK_TLS_PORT", tls.to_string());
+                command
+            }
+        };
+        let ready = {
+            let place = place.clone();
+            move || request(&place, port, "ListStreams", &json!({})).is_ok()
+        };
+        Ok(KinesisServer {
+            server: Server::start_new(place, port, log, start, ready)?,
+            folder,
+        })
+    }
+
+    /// Its URL, such as `http://127.0.0.1:4567`.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}:{}", self.server.place.address, self.server.port)
+    }
+
+    /// One request of the API (`PutRecord`, …) with its parameters; the answer.
+    pub fn ask(&self, action: &str, parameters: &Value) -> Result<Value> {
+        request(&self.server.place, self.server.port, action, parameters)
+    }
+}
+
+fn request(place: &Place, port: u16, action: &str, parameters: &Value) -> Result<Value> {
+    let request = Request {
+        method: "POST".into(),
+        target: "/".into(),
+        headers: vec![
+            ("content-type".into(), "application/x-amz-json-1.1".into()),
+            ("accept".into(), "application/json".into()),
+            ("x-amz-target".into(), format!("Kinesis_20131202.{action}")),
+            ("x-amz-date".into(), "20260101T000000Z".into()),
+            (
+                "authorization".into(),
+                // The engine wants a signature of this form and does not check it.
+                "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/kinesis/aws4_request, \
+                 SignedHeaders=host, Signature=00"
+                    .into(),
+            ),
+        ],
+        body: parameters.to_string().into(),
+    };
+    let answer = request.send(place, port, None)?;
+    let text = answer.text();
+    if answer.status != 200 {
+        return Err(BedError::new(format!(
+            "Kinesis {action}: {}: {text}",
+            answer.status
+        )));
+    }
+    if text.is_empty() {
+        return Ok(Value::Null);
+    }
+    serde_json::from_str(&text).doing(format_args!("Kinesis {action}"))
+}
