@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use worldstream::failure::Failure;
 use worldstream::plan::SecretSource;
 use worldstream_crds::{ExitCode, Reason};
@@ -86,7 +85,7 @@ fn credentials_that_cannot_be_read_are_named() {
 fn nobody_there_is_unavailable_after_a_bound() {
     let mut minio = Minio::start();
     let mut inside = world(&minio);
-    minio.kill();
+    minio.minio.server.kill().unwrap();
     inside.plan.world.s3.unavailable_for = Duration::from_secs(2);
     let failure = refused(&inside);
     assert_eq!(failure.exit_code(), ExitCode::Unavailable);
@@ -95,18 +94,7 @@ fn nobody_there_is_unavailable_after_a_bound() {
 
 #[test]
 fn https_is_trusted_by_own_roots_alone() {
-    let mut authority = CertificateParams::default();
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let server = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-    let server = server.signed_by(&key, &authority).unwrap();
-    let minio = Minio::start_tls(&server.pem(), &key.serialize_pem());
-    let dir = tempfile::tempdir().unwrap();
-    let roots = dir.path().join("roots.pem");
-    std::fs::write(&roots, authority.pem()).unwrap();
-
-    minio.trust(&roots);
+    let minio = Minio::start_tls();
     let mut inside = world(&minio);
     done(&inside.run());
     same(&admitted(&inside, FRAUD), &expected("world-a", FRAUD), "https");
@@ -117,6 +105,8 @@ fn https_is_trusted_by_own_roots_alone() {
     says(&failure, &["invalid peer certificate", "after 1 of at most 50 attempts"]);
     assert_eq!(failure.exit_code(), ExitCode::FailClosed);
 
+    let dir = tempfile::tempdir().unwrap();
+    let roots = dir.path().join("roots.pem");
     std::fs::write(&roots, "no roots").unwrap();
     inside.plan.world.s3.ca_file = Some(roots);
     let failure = inside::run(inside.plan.clone()).map(|_| ()).unwrap_err();

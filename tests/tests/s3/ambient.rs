@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 
 use serde_json::json;
-use worldstream_tests::s3::{Minio, SECRET, Session, USER};
+use worldstream_tests::s3::{Minio, Session};
 use worldstream_tests::{Finished, GateProcess, PLATFORM_RUN_ID, SCENARIO_RUN_ID, golden, run};
 
 use crate::bed::BUCKET;
@@ -62,7 +62,11 @@ fn stream(minio: &Minio, gate: &GateProcess, variables: &[(&str, &str)]) -> Fini
         "kind": "StreamProfile",
         "metadata": {"name": "ambient"},
         "spec": {
-            "world": {"s3": {"endpoint": minio.url, "unavailableFor": "5s"}},
+            "world": {"s3": {
+                "endpoint": minio.url,
+                "region": minio.minio.region,
+                "unavailableFor": "5s",
+            }},
             "require": {"gates": "Existence"},
             "producer": {
                 "id": "svc:world_stream_producer",
@@ -131,7 +135,10 @@ fn each_source_of_aws_is_found() {
 
     let shared = file(
         "credentials",
-        &format!("[field]\naws_access_key_id = {USER}\naws_secret_access_key = {SECRET}\n"),
+        &format!(
+            "[field]\naws_access_key_id = {}\naws_secret_access_key = {}\n",
+            minio.minio.access_key, minio.minio.secret_key
+        ),
     );
     streams(
         "a profile",

@@ -40,11 +40,15 @@ fn on_its_way(inside: &Inside, moving: &Moving, events: u64) {
 fn a_store_that_is_away_for_20_seconds_is_waited_for() {
     let stopped = || {
         let minio = Minio::start();
-        outage(minio, |minio| minio.signal("STOP"), |minio| minio.signal("CONT"));
+        let away = |minio: &mut Minio| minio.minio.server.freeze().unwrap();
+        let back = |minio: &mut Minio| minio.minio.server.thaw().unwrap();
+        outage(minio, away, back);
     };
     let killed = || {
         let minio = Minio::start();
-        outage(minio, Minio::kill, Minio::start_again);
+        let away = |minio: &mut Minio| minio.minio.server.kill().unwrap();
+        let back = |minio: &mut Minio| minio.minio.server.start().unwrap();
+        outage(minio, away, back);
     };
     side_by_side(vec![
         ("stopped".into(), Box::new(stopped)),
@@ -135,14 +139,14 @@ fn a_stream_is_stopped_while_its_store_is_away() {
     tunnel.slow(20_000);
     let moving = inside.start();
     on_its_way(&inside, &moving, 300);
-    minio.kill();
+    minio.minio.server.kill().unwrap();
     let began = Instant::now();
     moving.remote.stop();
     let end = moving.end();
     assert_eq!(end.exit, ExitCode::Interrupted, "{:?}", end.failure);
     // Far less than it would have waited for the store.
     assert!(began.elapsed() < Duration::from_secs(60));
-    minio.start_again();
+    minio.minio.server.start().unwrap();
     tunnel.slow(0);
     done(&inside.run());
     same(&admitted(&inside, FRAUD), &from_disk(&world, FRAUD), "in two runs");
@@ -158,7 +162,7 @@ fn a_store_that_stays_away_is_unavailable_and_says_how_hard_it_was_tried() {
     tunnel.slow(20_000);
     let moving = inside.start();
     on_its_way(&inside, &moving, 300);
-    minio.kill();
+    minio.minio.server.kill().unwrap();
     let end = moving.end();
     let failure = end.failure.expect("it cannot go on");
     assert_eq!(end.exit, ExitCode::Unavailable, "{failure}");
