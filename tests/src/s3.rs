@@ -102,9 +102,15 @@ impl Minio {
         wait(self.open(bucket).put(&at, bytes.into(), Expect::Anything)).expect("it is put");
     }
 
-    /// Puts all files below a folder into a new bucket, their paths below a prefix.
+    /// Puts all files below a folder into a bucket, made if need be, their paths below a prefix.
     pub fn put_folder(&self, bucket: &str, prefix: &str, folder: &Path) {
-        let bucket = self.minio.make_bucket(bucket).expect("a bucket");
+        let made = self.minio.make_bucket(bucket).map(drop);
+        // It may hold other worlds already.
+        if let Err(error) = made {
+            let text = error.to_string();
+            assert!(text.contains("BucketAlreadyOwnedByYou"), "{text}");
+        }
+        let bucket = self.minio.bucket(bucket);
         bucket.upload(folder, prefix).expect("a world is put");
     }
 
