@@ -8,7 +8,11 @@ PROGRAM := $(or $(CARGO_TARGET_DIR),target)/$(FOLDER)/worldstream
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-clean test test-long bench generate
-.PHONY: cluster-up cluster-down cluster-status cluster-shell images cluster-load
+.PHONY: cluster-up cluster-down cluster-status cluster-shell cluster-load images test-cluster
+.PHONY: kind-up kind-down
+
+# kind's kubeconfig, so that the user's own is left alone.
+KIND_KUBECONFIG ?= $(or $(CARGO_TARGET_DIR),target)/kind.kubeconfig
 
 # Which bed, and with how many nodes: each name is a cluster of its own.
 BED ?= dev
@@ -28,6 +32,9 @@ demo-clean: ## Remove what the demo wrote
 
 test: ## Format, clippy, generated files, and all tests
 	@CARGO="$(CARGO)" tests/run
+
+test-cluster: ## The suites that need a cluster: a bed of their own, or the one that KUBECONFIG names
+	@CARGO="$(CARGO)" tests/run cluster
 
 test-long: ## The same with more repetitions, in the suites that have a long form
 	@CARGO="$(CARGO)" WORLDSTREAM_TESTS=long tests/run
@@ -59,3 +66,18 @@ cluster-load: ## Build this checkout's two images and load them (BED=name); prin
 
 images: ## Build the two images as archives, without Docker (ARGS="--profile release")
 	@$(RUN_BED) images $(ARGS)
+
+kind-up: ## The same tests' cluster in Docker, by kind (KIND_NODE_IMAGE=… where none can be pulled)
+	@command -v kind >/dev/null && command -v docker >/dev/null || { \
+		echo "make kind-up: needs Docker and kind (https://kind.sigs.k8s.io)"; exit 1; }
+	@mkdir -p $(dir $(KIND_KUBECONFIG))
+	@if kind get clusters 2>/dev/null | grep -qx worldstream; then \
+		kind export kubeconfig --name worldstream --kubeconfig $(KIND_KUBECONFIG); \
+	else \
+		kind create cluster --config kind-config.yaml --wait 180s --kubeconfig $(KIND_KUBECONFIG) \
+			$(if $(KIND_NODE_IMAGE),--image $(KIND_NODE_IMAGE)); \
+	fi
+	@echo "export KUBECONFIG=$(abspath $(KIND_KUBECONFIG))"
+
+kind-down: ## End it
+	@kind delete cluster --name worldstream --kubeconfig $(KIND_KUBECONFIG)

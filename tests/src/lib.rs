@@ -12,16 +12,20 @@ pub mod s3;
 pub mod stream;
 pub mod tunnel;
 
+mod cluster;
 mod gate;
 mod program;
 mod record;
 
+pub use cluster::{cluster, images};
 pub use exact::Exact;
 pub use gate::GateProcess;
 pub use made::MadeWorld;
-pub use program::{Finished, Program, Running, plain_environment, program, run};
+pub use program::{Finished, Program, Running, built, profile_folder, program, run};
 pub use proxy::Proxy;
 pub use record::{Arrival, arrivals, envelopes, json_lines, monotonic};
+pub use worldstream_bed as bed;
+pub use worldstream_bed::plain_environment;
 
 use std::path::PathBuf;
 

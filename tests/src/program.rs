@@ -8,59 +8,39 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use worldstream_bed::plain_environment;
+
 /// The program's path. Built on first use, so that a test never runs an old one.
 pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        // Test programs lie in <target>/<profile>/deps.
-        let own = std::env::current_exe().expect("a test knows its own path");
-        let profile = own
-            .ancestors()
-            .find(|dir| dir.join("deps").is_dir())
-            .expect("a test lies below a profile's folder")
-            .to_path_buf();
-        let name = profile.file_name().and_then(OsStr::to_str);
-        let target = profile.parent().expect("a profile lies in a target folder");
-        let mut build = Command::new(env!("CARGO"));
-        build.args([
-            "build",
-            "--quiet",
-            "--bin",
-            "worldstream",
-            "--manifest-path",
-        ]);
-        build.arg(super::repository().join("Cargo.toml"));
-        build.arg("--target-dir").arg(target);
-        if name == Some("release") {
-            build.arg("--release");
-        }
-        plain_environment(&mut build);
-        let status = build.status().expect("cargo runs");
-        assert!(status.success(), "worldstream does not build");
-        profile.join("worldstream")
-    })
+    PROGRAM.get_or_init(|| built("worldstream"))
 }
 
-/// Takes what cargo says of the test's own package out of a command's environment: build scripts
-/// that look at it would run again, and half of the dependencies would be built again, each time
-/// that a test and a person build in turn.
-pub fn plain_environment(command: &mut Command) {
-    for (name, _) in std::env::vars_os() {
-        let own = name.to_str().is_some_and(|name| {
-            name.starts_with("CARGO_PKG_")
-                || name.starts_with("CARGO_BIN_")
-                || name.starts_with("CARGO_MANIFEST_")
-                || name == "CARGO"
-                || name == "CARGO_CRATE_NAME"
-                || name == "CARGO_PRIMARY_PACKAGE"
-                || name == "CARGO_TARGET_TMPDIR"
-                || name == "OUT_DIR"
-                || name == "LD_LIBRARY_PATH"
-        });
-        if own {
-            command.env_remove(name);
-        }
+/// The folder of the profile that the tests were built with, such as `target/debug`.
+pub fn profile_folder() -> PathBuf {
+    // Test programs lie in <target>/<profile>/deps.
+    let own = std::env::current_exe().expect("a test knows its own path");
+    own.ancestors()
+        .find(|dir| dir.join("deps").is_dir())
+        .expect("a test lies below a profile's folder")
+        .to_path_buf()
+}
+
+/// Builds a program of the workspace with the profile of the tests, and gives its path.
+pub fn built(name: &str) -> PathBuf {
+    let profile = profile_folder();
+    let target = profile.parent().expect("a profile lies in a target folder");
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--quiet", "--bin", name, "--manifest-path"]);
+    build.arg(super::repository().join("Cargo.toml"));
+    build.arg("--target-dir").arg(target);
+    if profile.file_name().and_then(OsStr::to_str) == Some("release") {
+        build.arg("--release");
     }
+    plain_environment(&mut build);
+    let status = build.status().expect("cargo runs");
+    assert!(status.success(), "{name} does not build");
+    profile.join(name)
 }
 
 /// A command line to be run.

@@ -147,7 +147,8 @@ pub fn bed(bed: &Path, nodes: usize) -> Result<Box<dyn Bed>> {
         .map_err(|name| BedError::new(format!("BED={}: not UTF-8", name.display())))?;
     match (set("KUBECONFIG"), named) {
         (Some(kubeconfig), _) if !OwnBed::is_own(Path::new(&kubeconfig)) => {
-            let given = GivenCluster::new(PathBuf::from(kubeconfig))?;
+            let kubeconfig = std::path::absolute(kubeconfig).doing("KUBECONFIG")?;
+            let given = GivenCluster::new(kubeconfig)?;
             Ok(Box::new(given))
         }
         (_, Some(name)) => Ok(Box::new(OwnBed::named(&name, nodes)?)),

@@ -200,3 +200,20 @@ fn missing(name: &str, what: &str) -> BedError {
         "KUBECONFIG names a cluster that is not kind's: {name} must say {what}"
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_node_of_kinds_has_the_shared_folder() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../kind-config.yaml");
+        let text = std::fs::read_to_string(file).unwrap();
+        let (host, node) = KIND_SHARED;
+        assert!(text.contains(&format!("{{hostPath: {host}, containerPath: {node}}}")));
+        assert_eq!(
+            text.matches("extraMounts:").count(),
+            text.matches("- role:").count()
+        );
+    }
+}

@@ -125,6 +125,9 @@ fn up(cluster: &Cluster, nodes: usize, while_runs: Option<u32>) -> Result<()> {
             .map_err(|error| BedError::new(error.to_string()))?;
     }
     cluster.up(nodes)?;
+    if while_runs.is_some() {
+        return Ok(());
+    }
     let name = cluster.name();
     eprintln!(
         "bed: BED={name} make cluster-shell   # a shell with kubectl and helm, in its network"

@@ -47,61 +47,61 @@ struct Kind {
 }
 
 /// The bill of materials of a package of the workspace at `root`: the package and everything that
-/// is linked into its program on this platform. Tools of the build and of tests are left out.
+/// is linked into its program on this platform. What runs in the build alone (macros, build
+/// scripts) and what tests use is left out.
 pub fn sbom(root: &Path, package: &str) -> Result<Value> {
-    let host = output(command("rustc").arg("-vV"))?;
-    let host = host
-        .lines()
-        .find_map(|line| line.strip_prefix("host: "))
-        .ok_or_else(|| BedError::new("rustc -vV does not name its host"))?;
     let metadata = output(
         command("cargo")
             .args(["metadata", "--format-version", "1", "--locked"])
-            .args(["--filter-platform", host])
             .current_dir(root),
     )?;
     let metadata: Metadata = serde_json::from_str(&metadata).doing("reading cargo metadata")?;
-    document(&metadata, package)
+    // The metadata has the edges of every feature of every platform; the tree only those taken.
+    let tree = output(
+        command("cargo")
+            .args(["tree", "--locked", "--package", package])
+            .args(["--edges", "normal,no-proc-macro"])
+            .args(["--prefix", "none", "--format", "{p}"])
+            .current_dir(root),
+    )?;
+    let linked = tree
+        .lines()
+        .filter_map(|line| {
+            // serde v1.0.228 (path or mark)
+            let mut words = line.split_whitespace();
+            let name = words.next()?;
+            Some((name, words.next()?.strip_prefix('v')?))
+        })
+        .collect();
+    document(&metadata, package, &linked)
 }
 
-fn document(metadata: &Metadata, package: &str) -> Result<Value> {
+fn document(metadata: &Metadata, package: &str, linked: &BTreeSet<(&str, &str)>) -> Result<Value> {
     let packages: BTreeMap<_, _> = metadata
         .packages
         .iter()
-        .map(|package| (package.id.as_str(), package))
-        .collect();
-    let nodes: BTreeMap<_, _> = metadata
-        .resolve
-        .nodes
-        .iter()
-        .map(|node| (node.id.as_str(), node))
+        .filter(|it| linked.contains(&(it.name.as_str(), it.version.as_str())))
+        .map(|it| (it.id.as_str(), it))
         .collect();
     let root = packages
         .values()
         .find(|it| it.name == package && it.source.is_none())
         .ok_or_else(|| BedError::new(format!("{package}: no package of this workspace")))?;
-    let mut seen = BTreeSet::from([root.id.as_str()]);
-    let mut open = vec![root.id.as_str()];
-    while let Some(id) = open.pop() {
-        for next in linked(nodes.get(id).copied()) {
-            if seen.insert(next) {
-                open.push(next);
-            }
-        }
-    }
-    let components: Vec<_> = seen
-        .iter()
-        .filter(|id| **id != root.id)
-        .filter_map(|id| packages.get(id))
-        .map(|package| component(package, "library"))
+    let components: Vec<_> = packages
+        .values()
+        .filter(|it| it.id != root.id)
+        .map(|it| component(it, "library"))
         .collect();
-    let dependencies: Vec<_> = seen
+    let dependencies: Vec<_> = metadata
+        .resolve
+        .nodes
         .iter()
-        .filter_map(|id| {
-            let depends: BTreeSet<_> = linked(nodes.get(id).copied())
+        .filter_map(|node| {
+            let depends: BTreeSet<_> = normal(node)
                 .filter_map(|id| Some(purl(packages.get(id)?)))
                 .collect();
-            Some(json!({"ref": purl(packages.get(id)?), "dependsOn": depends}))
+            let own = packages.get(node.id.as_str())?;
+            Some(json!({"ref": purl(own), "dependsOn": depends}))
         })
         .collect();
     Ok(json!({
@@ -114,10 +114,10 @@ fn document(metadata: &Metadata, package: &str) -> Result<Value> {
     }))
 }
 
-/// What is linked into a package: no build scripts' and tests' dependencies.
-fn linked(node: Option<&Node>) -> impl Iterator<Item = &str> {
-    node.into_iter()
-        .flat_map(|node| &node.deps)
+/// What a package depends on beside what builds and tests it.
+fn normal(node: &Node) -> impl Iterator<Item = &str> {
+    node.deps
+        .iter()
         .filter(|dep| dep.dep_kinds.iter().any(|it| it.kind.is_none()))
         .map(|dep| dep.pkg.as_str())
 }

@@ -154,3 +154,30 @@ cp "$out/$crate$extra" "$WORLDSTREAM_STATIC/$name.new" &&
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).doing("chmod")?;
     Ok(file)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_dockerfile_makes_the_same_images() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../Dockerfile");
+        let text = std::fs::read_to_string(file).unwrap();
+        for (name, about) in PROGRAMS {
+            let (_, stage) = text
+                .split_once(&format!("FROM scratch AS {name}\n"))
+                .unwrap_or_else(|| panic!("no image {name}"));
+            let stage = stage.split("\nFROM ").next().unwrap();
+            for line in [
+                format!("title=\"{name}\""),
+                format!("description=\"{about}\""),
+                format!("version=\"{}\"", env!("CARGO_PKG_VERSION")),
+                format!("USER {}", super::super::USER),
+                format!("ENTRYPOINT [\"/{name}\"]"),
+                "/sbom.cdx.json".to_owned(),
+            ] {
+                assert!(stage.contains(&line), "{name}: {line}");
+            }
+        }
+    }
+}

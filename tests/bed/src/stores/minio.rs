@@ -3,8 +3,7 @@
 use tempfile::TempDir;
 
 use super::certs::Authority;
-use super::http::Request;
-use super::s3::Bucket;
+use super::s3::{Account, Bucket, sign};
 use super::server::Server;
 use crate::error::{Doing as _, Result};
 use crate::pins::Kit;
@@ -83,15 +82,17 @@ impl MinioServer {
                 command
             }
         };
+        // It answers questions after its health long before it takes requests.
         let ready = {
             let (place, root) = (place.clone(), root.clone());
-            let request = Request {
-                method: "GET".into(),
-                target: "/minio/health/ready".into(),
-                ..Request::default()
+            let account = Account {
+                access_key: access_key.into(),
+                secret_key: secret_key.into(),
+                region: region.into(),
+                host: format!("{}:{port}", place.address),
             };
             move || {
-                request
+                sign(&account, "GET", "/", "", Vec::new())
                     .send(&place, port, root.as_deref())
                     .is_ok_and(|answer| answer.status == 200)
             }
@@ -126,6 +127,15 @@ impl MinioServer {
         let bucket = self.bucket(name);
         bucket.make()?;
         Ok(bucket)
+    }
+
+    pub(super) fn account(&self) -> Account {
+        Account {
+            access_key: self.access_key.clone(),
+            secret_key: self.secret_key.clone(),
+            region: self.region.clone(),
+            host: format!("{}:{}", self.server.place.address, self.server.port),
+        }
     }
 
     /// A bucket that is there.

@@ -87,7 +87,7 @@ impl Bucket<'_> {
             "" => format!("/{}", self.name),
             key => format!("/{}/{}", self.name, encode(key, false)),
         };
-        let request = sign(self.server, method, &path, query, body);
+        let request = sign(&self.server.account(), method, &path, query, body);
         let server = &self.server.server;
         let answer = request.send(&server.place, server.port, self.server.root.as_deref())?;
         if (200..300).contains(&answer.status) {
@@ -102,24 +102,40 @@ impl Bucket<'_> {
     }
 }
 
+/// Who signs, and for which server.
+#[derive(Debug, Clone)]
+pub(super) struct Account {
+    pub(super) access_key: String,
+    pub(super) secret_key: String,
+    pub(super) region: String,
+    /// `address:port`.
+    pub(super) host: String,
+}
+
 /// Signs a request (AWS Signature Version 4).
-fn sign(server: &MinioServer, method: &str, path: &str, query: &str, body: Vec<u8>) -> Request {
+pub(super) fn sign(
+    account: &Account,
+    method: &str,
+    path: &str,
+    query: &str,
+    body: Vec<u8>,
+) -> Request {
     let time = timestamp();
     let day = &time[..8];
     let digest = const_hex::encode(Sha256::digest(&body));
-    let host = format!("{}:{}", server.server.place.address, server.server.port);
     let names = "host;x-amz-content-sha256;x-amz-date";
     let canonical = format!(
-        "{method}\n{path}\n{query}\nhost:{host}\nx-amz-content-sha256:{digest}\nx-amz-date:{time}\n\n\
-         {names}\n{digest}"
+        "{method}\n{path}\n{query}\nhost:{}\nx-amz-content-sha256:{digest}\nx-amz-date:{time}\n\n\
+         {names}\n{digest}",
+        account.host
     );
-    let scope = format!("{day}/{}/s3/aws4_request", server.region);
+    let scope = format!("{day}/{}/s3/aws4_request", account.region);
     let text = format!(
         "AWS4-HMAC-SHA256\n{time}\n{scope}\n{}",
         const_hex::encode(Sha256::digest(canonical))
     );
-    let key = format!("AWS4{}", server.secret_key).into_bytes();
-    let key = [day, &server.region, "s3", "aws4_request"]
+    let key = format!("AWS4{}", account.secret_key).into_bytes();
+    let key = [day, &account.region, "s3", "aws4_request"]
         .iter()
         .fold(key, |key, part| hmac(&key, part));
     let signature = const_hex::encode(hmac(&key, &text));
@@ -138,7 +154,7 @@ fn sign(server: &MinioServer, method: &str, path: &str, query: &str, body: Vec<u
                 format!(
                     "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={names}, \
                      Signature={signature}",
-                    server.access_key
+                    account.access_key
                 ),
             ),
         ],
