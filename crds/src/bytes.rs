@@ -40,9 +40,7 @@ impl FromStr for BytesText {
                 "{text:?} is no amount of bytes: write a whole number and B, KiB, MiB or GiB, such as 512KiB or 32MiB"
             )
         };
-        let digits = text
-            .find(|c: char| !c.is_ascii_digit())
-            .ok_or_else(wrong)?;
+        let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
         let (number, unit) = text.split_at(digits);
         let number: u64 = number.parse().map_err(|_| wrong())?;
         let (_, size) = UNITS
@@ -126,7 +124,17 @@ mod tests {
             let read: BytesText = text.parse().unwrap();
             assert_eq!((read.0, read.to_string().as_str()), (bytes, written));
         }
-        for text in ["", "32", "MiB", "32 MiB", "-1MiB", "1.5MiB", "32MB", "32mib", "9999999GiB"] {
+        for text in [
+            "",
+            "32",
+            "MiB",
+            "32 MiB",
+            "-1MiB",
+            "1.5MiB",
+            "32MB",
+            "32mib",
+            "9999999GiB",
+        ] {
             let error = text.parse::<BytesText>().unwrap_err();
             assert!(error.contains(&format!("{text:?}")), "{error}");
         }

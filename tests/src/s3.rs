@@ -143,7 +143,9 @@ impl Minio {
         let mut request = HttpRequest::new(body.to_owned().into());
         *request.method_mut() = "POST".parse().expect("a method");
         *request.uri_mut() = format!("{}/", self.url).parse().expect("a URL");
-        let form = "application/x-www-form-urlencoded".parse().expect("a value");
+        let form = "application/x-www-form-urlencoded"
+            .parse()
+            .expect("a value");
         request.headers_mut().insert("content-type", form);
         let credential = AwsCredential {
             key_id: self.minio.access_key.clone(),

@@ -49,20 +49,22 @@ pub fn push_url(text: &str) -> Checked<String> {
 /// The URL of a store: http or https and a host, without a path. Credentials are refused and not
 /// repeated in the message.
 pub fn endpoint(text: String) -> Checked<String> {
-    let expected = "expected http:// or https:// and a host, such as https://minio.example.net:9000";
+    let expected =
+        "expected http:// or https:// and a host, such as https://minio.example.net:9000";
     if text.contains('@') {
         return Err(format!("found a user or a password in the URL, {expected}"));
     }
     let wrong = || format!("found {text:?}, {expected}");
     let uri: http::Uri = text.trim_end_matches('/').parse().map_err(|_| wrong())?;
-    let scheme = uri.scheme_str().filter(|it| matches!(*it, "http" | "https"));
+    let scheme = uri
+        .scheme_str()
+        .filter(|it| matches!(*it, "http" | "https"));
     let (Some(scheme), Some(authority)) = (scheme, uri.authority()) else {
         return Err(wrong());
     };
     let port = authority.as_str().strip_prefix(authority.host());
     let bad_port = port.is_none_or(|port| !port.is_empty() && authority.port_u16().is_none());
-    if authority.host().is_empty() || bad_port || uri.path_and_query().is_some_and(|it| it != "/")
-    {
+    if authority.host().is_empty() || bad_port || uri.path_and_query().is_some_and(|it| it != "/") {
         return Err(wrong());
     }
     Ok(format!("{scheme}://{authority}"))
@@ -262,10 +264,21 @@ mod tests {
             assert_eq!(endpoint(given.into()).as_deref(), Ok(url), "{given}");
         }
         for given in [
-            "", "minio", "minio:9000", "http://", "ftp://x", "http://x/bucket", "http://x?y=1",
-            "http://x:", "http://x:99999", "http://x y",
+            "",
+            "minio",
+            "minio:9000",
+            "http://",
+            "ftp://x",
+            "http://x/bucket",
+            "http://x?y=1",
+            "http://x:",
+            "http://x:99999",
+            "http://x y",
         ] {
-            assert!(endpoint(given.into()).unwrap_err().contains("such as"), "{given}");
+            assert!(
+                endpoint(given.into()).unwrap_err().contains("such as"),
+                "{given}"
+            );
         }
         let error = endpoint("http://me:hunter2@x".into()).unwrap_err();
         assert!(!error.contains("hunter2"), "{error}");

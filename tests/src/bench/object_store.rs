@@ -35,7 +35,8 @@ pub fn measure(options: &Options, show: &mut dyn FnMut(Measurement)) -> Result<(
     let from_disk = worlds::profile(options)?;
     let from_minio = options.dir.join("profile-s3.yaml");
     let profile = profile(&minio, &world, &options.dir)?;
-    fs::write(&from_minio, profile).map_err(|error| format!("{}: {error}", from_minio.display()))?;
+    fs::write(&from_minio, profile)
+        .map_err(|error| format!("{}: {error}", from_minio.display()))?;
 
     let sink = Sink::start()?;
     let pairs = if options.quick { 3 } else { 7 };
@@ -76,7 +77,15 @@ pub fn measure(options: &Options, show: &mut dyn FnMut(Measurement)) -> Result<(
     ));
     // A whole view: as much is read ahead as ever will be.
     let more = ["--speedup", "0"];
-    let whole = stream_as(options, &from_minio, &world, &sink.url, IN_FLIGHT, &more, &[])?;
+    let whole = stream_as(
+        options,
+        &from_minio,
+        &world,
+        &sink.url,
+        IN_FLIGHT,
+        &more,
+        &[],
+    )?;
     peaks.push(whole.usage.peak_mib);
     let note = format!(
         "VmHWM over {} events from MinIO, 32 MiB read ahead; all runs {}",

@@ -42,7 +42,15 @@ fn what_is_refused_is_named_and_not_tried_again() {
 
     let missing = bed::inside(&minio, "s3://no-such-bucket/runs/world-a", &[FRAUD]);
     let failure = refused(&missing);
-    says(&failure, &["404 NoSuchBucket", "bucket no-such-bucket", once, "of at most 60s"]);
+    says(
+        &failure,
+        &[
+            "404 NoSuchBucket",
+            "bucket no-such-bucket",
+            once,
+            "of at most 60s",
+        ],
+    );
     assert_eq!(failure.exit_code(), ExitCode::FailClosed);
 
     let nowhere = bed::inside(&minio, "s3://oracle-store/runs/none", &[FRAUD]);
@@ -55,7 +63,10 @@ fn what_is_refused_is_named_and_not_tried_again() {
     let own = wrong.plan.world.s3.credentials.as_mut().unwrap();
     own.secret_access_key = SecretSource::File(secret.clone());
     let failure = refused(&wrong);
-    says(&failure, &["403 SignatureDoesNotMatch", "(world.s3.credentials)", once]);
+    says(
+        &failure,
+        &["403 SignatureDoesNotMatch", "(world.s3.credentials)", once],
+    );
     assert!(!failure.to_string().contains("another-secret"), "{failure}");
 
     let own = wrong.plan.world.s3.credentials.as_mut().unwrap();
@@ -64,11 +75,18 @@ fn what_is_refused_is_named_and_not_tried_again() {
 
     wrong.plan.world.s3.credentials = None;
     wrong.plan.world.s3.anonymous = true;
-    says(&refused(&wrong), &["403 AccessDenied", "an anonymous request", once]);
+    says(
+        &refused(&wrong),
+        &["403 AccessDenied", "an anonymous request", once],
+    );
 
     minio.open_to_all(BUCKET);
     done(&wrong.run());
-    same(&admitted(&wrong, FRAUD), &expected("world-a", FRAUD), "anonymous");
+    same(
+        &admitted(&wrong, FRAUD),
+        &expected("world-a", FRAUD),
+        "anonymous",
+    );
 }
 
 #[test]
@@ -78,7 +96,14 @@ fn credentials_that_cannot_be_read_are_named() {
     let own = inside.plan.world.s3.credentials.as_mut().unwrap();
     own.secret_access_key = SecretSource::Env("A_VARIABLE_THAT_IS_NOT_SET".into());
     let failure = inside::run(inside.plan.clone()).map(|_| ()).unwrap_err();
-    says(&failure, &["credentials.secretAccessKey", "A_VARIABLE_THAT_IS_NOT_SET", "not set"]);
+    says(
+        &failure,
+        &[
+            "credentials.secretAccessKey",
+            "A_VARIABLE_THAT_IS_NOT_SET",
+            "not set",
+        ],
+    );
 }
 
 #[test]
@@ -89,7 +114,14 @@ fn nobody_there_is_unavailable_after_a_bound() {
     inside.plan.world.s3.unavailable_for = Duration::from_secs(2);
     let failure = refused(&inside);
     assert_eq!(failure.exit_code(), ExitCode::Unavailable);
-    says(&failure, &["Connection refused", "of at most 50 attempts, in ", "of at most 2s"]);
+    says(
+        &failure,
+        &[
+            "Connection refused",
+            "of at most 50 attempts, in ",
+            "of at most 2s",
+        ],
+    );
 }
 
 #[test]
@@ -97,12 +129,19 @@ fn https_is_trusted_by_own_roots_alone() {
     let minio = Minio::start_tls();
     let mut inside = world(&minio);
     done(&inside.run());
-    same(&admitted(&inside, FRAUD), &expected("world-a", FRAUD), "https");
+    same(
+        &admitted(&inside, FRAUD),
+        &expected("world-a", FRAUD),
+        "https",
+    );
 
     // Without them nothing is sent, and it is not tried for long.
     inside.plan.world.s3.ca_file = None;
     let failure = inside::run(inside.plan.clone()).map(|_| ()).unwrap_err();
-    says(&failure, &["invalid peer certificate", "after 1 of at most 50 attempts"]);
+    says(
+        &failure,
+        &["invalid peer certificate", "after 1 of at most 50 attempts"],
+    );
     assert_eq!(failure.exit_code(), ExitCode::FailClosed);
 
     let dir = tempfile::tempdir().unwrap();

@@ -142,7 +142,10 @@ fn each_source_of_aws_is_found() {
     );
     streams(
         "a profile",
-        &[("AWS_SHARED_CREDENTIALS_FILE", &shared), ("AWS_PROFILE", "field")],
+        &[
+            ("AWS_SHARED_CREDENTIALS_FILE", &shared),
+            ("AWS_PROFILE", "field"),
+        ],
     );
 
     let agent = Endpoint::start("200 OK", json_of(&session));
@@ -158,7 +161,11 @@ fn each_source_of_aws_is_found() {
     let asked = agent.asked();
     assert_eq!(asked.len(), 1, "fetched once: {asked:#?}");
     assert!(asked[0].starts_with("GET /v1/credentials "), "{asked:#?}");
-    assert!(asked[0].to_ascii_lowercase().contains("authorization: pod-identity\r\n"));
+    assert!(
+        asked[0]
+            .to_ascii_lowercase()
+            .contains("authorization: pod-identity\r\n")
+    );
 
     let sts = Endpoint::start(
         "200 OK",
@@ -209,7 +216,11 @@ fn a_source_that_gives_nothing_is_named() {
         &[("AWS_ACCESS_KEY_ID", "half")],
         &["one of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"],
     );
-    refused(10, &[("AWS_PROFILE", "absent")], &["AWS_PROFILE", "absent", "neither file of AWS profiles"]);
+    refused(
+        10,
+        &[("AWS_PROFILE", "absent")],
+        &["AWS_PROFILE", "absent", "neither file of AWS profiles"],
+    );
     refused(
         10,
         &[("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://example.net/x")],

@@ -29,7 +29,9 @@ fn inside(minio: &Minio, world: &MadeWorld, url: &str) -> Inside {
 
 /// Waits for so many events, which are less than all.
 fn on_its_way(inside: &Inside, moving: &Moving, events: u64) {
-    until("events on their way", || inside.gate.summary().pushes >= events);
+    until("events on their way", || {
+        inside.gate.summary().pushes >= events
+    });
     let taken = moving.board.lanes[0]
         .taken
         .load(std::sync::atomic::Ordering::Relaxed);
@@ -72,7 +74,11 @@ fn outage(mut minio: Minio, away: impl Fn(&mut Minio), back: impl Fn(&mut Minio)
     assert!(at_rest < ROWS, "{at_rest} events without a store");
     back(&mut minio);
     done(&moving.end());
-    same(&admitted(&inside, FRAUD), &from_disk(&world, FRAUD), "after an outage");
+    same(
+        &admitted(&inside, FRAUD),
+        &from_disk(&world, FRAUD),
+        "after an outage",
+    );
 }
 
 #[test]
@@ -124,7 +130,9 @@ fn a_part_that_changes_while_it_streams_ends_the_stream() {
     same(&sent, &all[..sent.len()], "before the change");
 
     // Nor does it go on later.
-    let failure = worldstream_tests::inside::run(inside.plan.clone()).map(|_| ()).unwrap_err();
+    let failure = worldstream_tests::inside::run(inside.plan.clone())
+        .map(|_| ())
+        .unwrap_err();
     assert_eq!(failure.reason(), Reason::StreamViewChanged, "{failure}");
 }
 
@@ -149,7 +157,11 @@ fn a_stream_is_stopped_while_its_store_is_away() {
     minio.minio.server.start().unwrap();
     tunnel.slow(0);
     done(&inside.run());
-    same(&admitted(&inside, FRAUD), &from_disk(&world, FRAUD), "in two runs");
+    same(
+        &admitted(&inside, FRAUD),
+        &from_disk(&world, FRAUD),
+        "in two runs",
+    );
 }
 
 #[test]
@@ -166,6 +178,11 @@ fn a_store_that_stays_away_is_unavailable_and_says_how_hard_it_was_tried() {
     let end = moving.end();
     let failure = end.failure.expect("it cannot go on");
     assert_eq!(end.exit, ExitCode::Unavailable, "{failure}");
-    assert!(failure.message().contains("after 4 of at most 4 attempts, in "), "{failure}");
+    assert!(
+        failure
+            .message()
+            .contains("after 4 of at most 4 attempts, in "),
+        "{failure}"
+    );
     assert!(failure.message().contains(".parquet: bytes "), "{failure}");
 }

@@ -80,7 +80,11 @@ fn golden_worlds_stream_from_s3_as_from_disk() {
         done(&inside.run());
         for output in world.outputs {
             let what = format!("{} {output}", world.folder);
-            same(&admitted(&inside, output), &expected(world.folder, output), &what);
+            same(
+                &admitted(&inside, output),
+                &expected(world.folder, output),
+                &what,
+            );
         }
     }
 }
@@ -97,7 +101,11 @@ fn a_stream_from_s3_goes_on_behind_any_row_and_lane() {
             assert_eq!(admitted(&inside, output).len() as u64, cap);
             inside.plan.range.max_events_per_output = None;
             done(&inside.run());
-            same(&admitted(&inside, output), &whole, &format!("{output} behind {cap}"));
+            same(
+                &admitted(&inside, output),
+                &whole,
+                &format!("{output} behind {cap}"),
+            );
         }
     }
     let mut inside = WORLDS[0].inside(&minio, &[FRAUD]);
@@ -140,12 +148,19 @@ fn a_large_view_is_fetched_once_and_in_few_ranges() {
             let line = head.lines().next().unwrap_or_default().to_owned();
             line.replace("%3D", "=").replace("%2F", "/")
         };
-        let lists: Vec<_> = heads.iter().map(first).filter(|it| it.contains("list-type")).collect();
+        let lists: Vec<_> = heads
+            .iter()
+            .map(first)
+            .filter(|it| it.contains("list-type"))
+            .collect();
         assert_eq!(lists.len(), 1, "{lists:#?}");
         assert!(lists[0].contains(&view), "{lists:#?}");
         for part in 0..parts {
             let name = format!("part-{part:06}.parquet");
-            let of_part: Vec<_> = heads.iter().filter(|it| first(it).contains(&name)).collect();
+            let of_part: Vec<_> = heads
+                .iter()
+                .filter(|it| first(it).contains(&name))
+                .collect();
             let header = |head: &str, name: &str| {
                 head.lines()
                     .find(|line| line.to_ascii_lowercase().starts_with(name))
@@ -160,7 +175,11 @@ fn a_large_view_is_fetched_once_and_in_few_ranges() {
                 footers += u64::from(range.ends_with(&format!("-{}", size - 1)));
             }
             assert_eq!(footers, 1, "{name}: {of_part:#?}");
-            assert!((2..=most).contains(&of_part.len()), "{name}: {}", of_part.len());
+            assert!(
+                (2..=most).contains(&of_part.len()),
+                "{name}: {}",
+                of_part.len()
+            );
         }
     }
 }

@@ -48,7 +48,12 @@ fn two_streams_of_one_run_write_one_session_and_their_receipts() {
     done(&second.end());
 
     let session = lines(&minio, &key("session.jsonl"));
-    let of_kind = |kind: &str| session.iter().filter(|line| line["event_kind"] == kind).count();
+    let of_kind = |kind: &str| {
+        session
+            .iter()
+            .filter(|line| line["event_kind"] == kind)
+            .count()
+    };
     for kind in ["engine_world_selected", "stream_start", "stream_complete"] {
         assert_eq!(of_kind(kind), 2, "{kind}");
     }
@@ -87,7 +92,10 @@ fn lines_and_facts_of_many_writers_are_all_there() {
                         records.append(ready, line.as_bytes(), false).await.unwrap();
                     }
                     let fact = "obs/governance/events/f.json";
-                    records.once(fact, format!("{writer}").as_bytes()).await.unwrap();
+                    records
+                        .once(fact, format!("{writer}").as_bytes())
+                        .await
+                        .unwrap();
                 });
             });
         }
@@ -97,11 +105,16 @@ fn lines_and_facts_of_many_writers_are_all_there() {
     for place in minio.keys(RUNS, &key("wsp/ready_runs")) {
         for line in lines(&minio, &place) {
             count += 1;
-            found.insert((line["writer"].as_u64().unwrap(), line["n"].as_u64().unwrap()));
+            found.insert((
+                line["writer"].as_u64().unwrap(),
+                line["n"].as_u64().unwrap(),
+            ));
         }
     }
     assert_eq!((count, found.len()), (90, 90));
-    let fact = minio.get(RUNS, &key("obs/governance/events/f.json")).unwrap();
+    let fact = minio
+        .get(RUNS, &key("obs/governance/events/f.json"))
+        .unwrap();
     assert_eq!(fact.len(), 1);
 }
 

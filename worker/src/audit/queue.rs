@@ -72,7 +72,10 @@ impl Queue {
         if waiting.lines.len() + waiting.doubtful.len() + line.len() > WAITING {
             let name = self.shared.records.name(&self.shared.relative);
             return Err(Failure::new(Reason::StreamFailed, name)
-                .found(format!("{} bytes that wait to be written", waiting.lines.len()))
+                .found(format!(
+                    "{} bytes that wait to be written",
+                    waiting.lines.len()
+                ))
                 .expected(format!("at most {WAITING}"))
                 .exits(ExitCode::Unavailable));
         }

@@ -174,9 +174,8 @@ impl OutputReceipt {
         let relative = self.path(Path::new(""));
         let bytes = json(&self.output_id, self)?;
         let newer = |found: &[u8]| {
-            serde_json::from_slice::<OutputReceipt>(found).is_ok_and(|found| {
-                found.scope_key == self.scope_key && found.rows > self.rows
-            })
+            serde_json::from_slice::<OutputReceipt>(found)
+                .is_ok_and(|found| found.scope_key == self.scope_key && found.rows > self.rows)
         };
         records
             .replace(&relative.to_string_lossy(), &bytes, newer)

@@ -315,7 +315,9 @@ mod tests {
                     let mut places = std::collections::BTreeSet::new();
                     for line in 0..20 {
                         let line = format!("{{\"w\":{writer},\"n\":{line}}}\n");
-                        let added = records.append("session.jsonl", line.as_bytes(), false).await;
+                        let added = records
+                            .append("session.jsonl", line.as_bytes(), false)
+                            .await;
                         places.insert(added.unwrap().relative);
                     }
                     places

@@ -317,9 +317,9 @@ impl SessionLog {
     /// In S3, the line waits in memory for its turn to be written, a second at most while the store
     /// answers; see [`SessionLog::flush`].
     pub fn append(&self, event: &Event) -> Result<()> {
-        let mut line = event.line(&self.platform_run_id).map_err(|error| {
-            Failure::new(Reason::StreamFailed, SESSION_FILE).cause(&error)
-        })?;
+        let mut line = event
+            .line(&self.platform_run_id)
+            .map_err(|error| Failure::new(Reason::StreamFailed, SESSION_FILE).cause(&error))?;
         line.push(b'\n');
         match &self.place {
             Place::File(lines) => lines

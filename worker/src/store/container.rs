@@ -119,7 +119,10 @@ impl Container {
             Token::Fixed(Secret(token)) => Some(token.clone()),
             Token::File(file) => {
                 let text = std::fs::read_to_string(file).map_err(|error| {
-                    failed(format!("its token file {file} cannot be read: {error}"), false)
+                    failed(
+                        format!("its token file {file} cannot be read: {error}"),
+                        false,
+                    )
                 })?;
                 Some(text.trim_end().to_owned())
             }
@@ -193,7 +196,12 @@ mod tests {
         ] {
             assert_eq!(full(url.into()).as_deref(), Ok(url));
         }
-        for url in ["http://example.net/x", "http://169.254.170.24/", "ftp://localhost", "x y"] {
+        for url in [
+            "http://example.net/x",
+            "http://169.254.170.24/",
+            "ftp://localhost",
+            "x y",
+        ] {
             assert!(full(url.into()).unwrap_err().contains("FULL_URI"), "{url}");
         }
     }
@@ -208,7 +216,10 @@ mod tests {
         let ecs = of(&[("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/v2/x")]);
         assert_eq!(ecs.unwrap().unwrap().url, "http://169.254.170.2/v2/x");
         let pod = of(&[
-            ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://169.254.170.23/v1"),
+            (
+                "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+                "http://169.254.170.23/v1",
+            ),
             ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "hush"),
         ]);
         assert!(!format!("{:?}", pod.unwrap()).contains("hush"));

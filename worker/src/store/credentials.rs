@@ -71,7 +71,9 @@ impl Environment {
 
     #[cfg(test)]
     pub fn of(given: &[(&str, &str)]) -> Self {
-        let owned = given.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        let owned = given
+            .iter()
+            .map(|(name, value)| ((*name).into(), (*value).into()));
         Environment(owned.collect())
     }
 
@@ -154,7 +156,12 @@ pub(super) fn find(
     match keys {
         (Some(key_id), Some(secret_key)) => {
             let token = environment.get("AWS_SESSION_TOKEN");
-            return Ok(fixed(key_id, secret_key, token, "the variable AWS_ACCESS_KEY_ID"));
+            return Ok(fixed(
+                key_id,
+                secret_key,
+                token,
+                "the variable AWS_ACCESS_KEY_ID",
+            ));
         }
         (None, None) => {}
         _ => {
@@ -205,15 +212,17 @@ fn own_credentials(plan: &S3CredentialsPlan) -> Result<Found> {
     read_own(plan)?;
     Ok(Found {
         provider: Arc::new(Own(plan.clone())),
-        source: format!("{} (world.s3.credentials)", secret::place(&plan.access_key_id)),
+        source: format!(
+            "{} (world.s3.credentials)",
+            secret::place(&plan.access_key_id)
+        ),
     })
 }
 
 fn read_own(plan: &S3CredentialsPlan) -> Result<AwsCredential> {
     let text = |source: &SecretSource, field: &str| {
-        let bad = || {
-            Failure::new(Reason::StreamFailed, "world.s3").field(format!("credentials.{field}"))
-        };
+        let bad =
+            || Failure::new(Reason::StreamFailed, "world.s3").field(format!("credentials.{field}"));
         let bytes = secret::read(source, bad)?;
         let text = String::from_utf8(bytes).ok();
         text.filter(|text| text.bytes().all(|byte| (b'!'..=b'~').contains(&byte)))
@@ -258,7 +267,12 @@ fn of_profile(
         }
         _ => {}
     }
-    let other = ["role_arn", "credential_process", "sso_session", "sso_start_url"];
+    let other = [
+        "role_arn",
+        "credential_process",
+        "sso_session",
+        "sso_start_url",
+    ];
     let other = other.into_iter().find(|key| settings.contains_key(*key));
     let asked = environment.first(&["AWS_PROFILE", "AWS_DEFAULT_PROFILE"]);
     match (other, asked) {

@@ -243,7 +243,10 @@ mod tests {
         let body = "<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code>\
                     <Message>Access Denied.</Message><Resource>/b/x</Resource></Error>";
         let answer = Answer::new(403, body);
-        assert_eq!(answer.to_string(), "the answer is 403 AccessDenied (Access Denied)");
+        assert_eq!(
+            answer.to_string(),
+            "the answer is 403 AccessDenied (Access Denied)"
+        );
         assert_eq!(Answer::new(503, "").to_string(), "the answer is 503");
         let other = Answer::new(502, "<html>bad gateway</html>\n").to_string();
         assert_eq!(other, "the answer is 502 (<html>bad gateway</html>)");

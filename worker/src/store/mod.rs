@@ -19,8 +19,8 @@ use futures::TryStreamExt;
 use futures::stream::BoxStream;
 use object_store::path::Path;
 use object_store::{
-    GetOptions, GetRange, GetResultPayload, ListResult, ObjectMeta, ObjectStore,
-    ObjectStoreExt, PutMode, PutOptions, UpdateVersion,
+    GetOptions, GetRange, GetResultPayload, ListResult, ObjectMeta, ObjectStore, ObjectStoreExt,
+    PutMode, PutOptions, UpdateVersion,
 };
 use tokio::runtime::Handle;
 use tracing::warn;
@@ -216,7 +216,10 @@ impl Store {
         let Some(remote) = &self.remote else {
             return attempt().await.map_err(|error| StoreError::local(&error));
         };
-        let Bounds { attempts: of, within } = remote.bounds;
+        let Bounds {
+            attempts: of,
+            within,
+        } = remote.bounds;
         let began = Instant::now();
         let mut attempts = 0;
         loop {
@@ -275,7 +278,10 @@ mod tests {
             let least = Duration::from_millis(least);
             for _ in 0..100 {
                 let pause = pause(attempts);
-                assert!((least..=least * 2).contains(&pause), "{attempts}: {pause:?}");
+                assert!(
+                    (least..=least * 2).contains(&pause),
+                    "{attempts}: {pause:?}"
+                );
             }
         }
     }

@@ -138,14 +138,28 @@ mod tests {
         for (uri, bucket, prefix) in [
             ("s3://b", "b", ""),
             ("s3://b/", "b", ""),
-            ("s3://oracle-store/runs/wörld-c", "oracle-store", "runs/wörld-c"),
+            (
+                "s3://oracle-store/runs/wörld-c",
+                "oracle-store",
+                "runs/wörld-c",
+            ),
             ("s3://b//x/y z/", "b", "x/y z"),
             ("s3://b/a%20b", "b", "a%20b"),
         ] {
             let found = locate(uri).unwrap();
-            assert_eq!((found.bucket.as_str(), found.prefix.as_ref()), (bucket, prefix));
+            assert_eq!(
+                (found.bucket.as_str(), found.prefix.as_ref()),
+                (bucket, prefix)
+            );
         }
-        for uri in ["s3://", "s3:///x", "/b/x", "s3://b?x=1/y", "http://b/x", "s3://ü/x"] {
+        for uri in [
+            "s3://",
+            "s3:///x",
+            "/b/x",
+            "s3://b?x=1/y",
+            "http://b/x",
+            "s3://ü/x",
+        ] {
             assert_eq!(locate(uri), None, "{uri}");
         }
     }

@@ -34,7 +34,10 @@ fn section(text: &str, wanted: impl Fn(&str) -> bool) -> Option<Settings> {
         if plain.is_empty() || plain.starts_with(['#', ';']) {
             continue;
         }
-        if let Some(header) = plain.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        if let Some(header) = plain
+            .strip_prefix('[')
+            .and_then(|rest| rest.split_once(']'))
+        {
             inside = wanted(header.0.trim());
             if inside {
                 found.get_or_insert_default();
@@ -94,7 +97,10 @@ region = no
         assert_eq!(default["region"], "eu-west-1");
         assert!(!default.contains_key("endpoint_url"));
         let other = profile(CREDENTIALS, CONFIG, "other").unwrap();
-        assert_eq!((&*other["aws_access_key_id"], &*other["region"]), ("A2", "eu-west-2"));
+        assert_eq!(
+            (&*other["aws_access_key_id"], &*other["region"]),
+            ("A2", "eu-west-2")
+        );
         assert_eq!(profile(CREDENTIALS, CONFIG, "role").unwrap().len(), 1);
         assert_eq!(profile(CREDENTIALS, CONFIG, "absent"), None);
         assert_eq!(profile("", "[other]\nregion = x", "other"), None);

@@ -118,9 +118,10 @@ impl Document {
 
 /// The parts in the order of their full path as text, each with what its footer says.
 async fn read_parts(store: &WorldStore, folder: &str) -> Result<Vec<PartPlan>> {
-    let listed = store.list(folder).await.map_err(|error| {
-        error.explain(Failure::new(Reason::StreamFailed, store.name(folder)))
-    })?;
+    let listed = store
+        .list(folder)
+        .await
+        .map_err(|error| error.explain(Failure::new(Reason::StreamFailed, store.name(folder))))?;
     // All lie in one folder, so the order of their names is that of their paths.
     let objects: Vec<Object> = listed
         .into_iter()

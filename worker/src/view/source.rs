@@ -255,7 +255,11 @@ impl PartSource {
         if state.failure.is_some() {
             return Err(failed());
         }
-        if let Some(found) = state.group.as_mut().and_then(|group| group.read(start, len)) {
+        if let Some(found) = state
+            .group
+            .as_mut()
+            .and_then(|group| group.read(start, len))
+        {
             return found.map_err(|failure| {
                 state.failure = Some(failure);
                 failed()
@@ -307,8 +311,7 @@ impl PartSource {
             && let Some(window) = index.and_then(|index| state.windows.get_mut(index))
         {
             let end = (follows + state.ahead).min(window.chunk.end);
-            window.next =
-                (follows < end).then(|| ahead.fetch(&self.inner.object, follows..end));
+            window.next = (follows < end).then(|| ahead.fetch(&self.inner.object, follows..end));
         }
 
         let Some(len) = len else {
@@ -359,7 +362,9 @@ impl PartSource {
     fn fetch(&self, state: &mut State, range: Range<u64>) -> parquet::errors::Result<Bytes> {
         let held: usize = state.windows.iter().map(|w| w.bytes.len()).sum();
         let ahead = self.inner.ahead.as_ref().map_or(0, Ahead::held) as usize;
-        state.peak = state.peak.max(held + ahead + (range.end - range.start) as usize);
+        state.peak = state
+            .peak
+            .max(held + ahead + (range.end - range.start) as usize);
         state.fetched += range.end - range.start;
         let inner = &self.inner;
         match inner.blocking.wait(|| inner.object.range(range.clone())) {
