@@ -6,24 +6,32 @@
 pub mod bytes;
 pub mod catalogue;
 pub mod clock;
+mod columns;
+pub mod conditions;
 pub mod duration;
 pub mod failure;
+pub mod names;
 pub mod plan;
 pub mod policy;
 pub mod profile;
 pub mod reason;
 pub mod selection;
 pub mod stream;
+pub mod stream_checkpoint;
+pub mod stream_clock;
 pub mod time;
 mod yaml;
 
 pub use bytes::BytesText;
+pub use conditions::{ConditionReason, ConditionType};
 pub use duration::DurationText;
 pub use failure::Failure;
 pub use policy::*;
 pub use profile::*;
 pub use reason::{ExitCode, Reason};
 pub use stream::*;
+pub use stream_checkpoint::*;
+pub use stream_clock::*;
 pub use yaml::{crd_yaml, crds};
 
 /// `apiVersion` of every document.

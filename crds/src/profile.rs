@@ -9,6 +9,12 @@ use crate::bytes::BytesText;
 use crate::duration::DurationText;
 use crate::policy::{GateCheck, OnOutputFailure, OnQuarantine, Overload};
 
+mod sources;
+mod worker;
+
+pub use sources::*;
+pub use worker::*;
+
 /// What holds for all streams that name this profile: where worlds are and what must hold of
 /// them, where events are sent, where cursors are kept, and what a stream may leave out.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -45,6 +51,8 @@ pub struct StreamProfileSpec {
     pub checkpoints: CheckpointsSpec,
     /// The clock that all outputs of a stream follow.
     pub clock: ClockSpec,
+    /// The pods that stream, in a cluster: image, resources, where they run.
+    pub worker: WorkerSpec,
     /// What a WorldStream may leave out.
     pub defaults: DefaultsSpec,
     /// The folder below which each platform run has its own, with everything that the run writes:
@@ -67,6 +75,7 @@ impl Default for StreamProfileSpec {
             producer: ProducerSpec::default(),
             checkpoints: CheckpointsSpec::default(),
             clock: ClockSpec::default(),
+            worker: WorkerSpec::default(),
             defaults: DefaultsSpec::default(),
             runs_root: "runs/fraud-platform".into(),
         }
@@ -89,6 +98,10 @@ pub struct WorldSpec {
     /// beginning of a world's root counts. Ids are always made from the name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<MountSpec>,
+    /// A volume with worlds that is mounted read-only into the pods that read them; in a cluster
+    /// alone. A `mounts` entry says which worlds lie there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume: Option<VolumeSpec>,
     /// The scenario of streams that name none. Example: `baseline_v1`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
@@ -105,6 +118,7 @@ impl Default for WorldSpec {
             oracle_root: None,
             allowed_roots: Vec::new(),
             mounts: Vec::new(),
+            volume: None,
             scenario: None,
             s3: S3Spec::default(),
             read_ahead: BytesText::mib(32),
@@ -190,59 +204,6 @@ pub struct MountSpec {
     pub to: String,
 }
 
-/// A text from one of three places. Exactly one field is given.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub struct TextSource {
-    /// A file; a relative path counts from the working directory. Example:
-    /// `/etc/worldstream/catalogue.yaml`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub file: Option<String>,
-    /// The name of a file that comes with the program. Example: `catalogue.yaml`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub built_in: Option<String>,
-    /// The text itself.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub inline: Option<String>,
-}
-
-impl TextSource {
-    /// A file that comes with the program.
-    pub fn built_in(name: &str) -> Self {
-        TextSource {
-            built_in: Some(name.into()),
-            ..TextSource::default()
-        }
-    }
-}
-
-/// A list of output ids from one of three places. Exactly one field is given. A file is YAML: a
-/// list of ids, or `version` and `output_ids`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub struct OutputList {
-    /// A file; a relative path counts from the working directory. Example:
-    /// `/etc/worldstream/traffic.yaml`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub file: Option<String>,
-    /// The name of a file that comes with the program. Example: `outputs/traffic_fraud.yaml`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub built_in: Option<String>,
-    /// The ids themselves. Example: `[s3_event_stream_with_fraud_6B]`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub output_ids: Option<Vec<String>>,
-}
-
-impl OutputList {
-    /// A file that comes with the program.
-    pub fn built_in(name: &str) -> Self {
-        OutputList {
-            built_in: Some(name.into()),
-            ..OutputList::default()
-        }
-    }
-}
-
 /// Which outputs may be sent as traffic: by mode, or one allowlist outright.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
@@ -316,9 +277,14 @@ pub struct GateSpec {
     /// How we say who we are. Left out: no header.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth: Option<AuthSpec>,
-    /// A file of PEM certificates to trust instead of the built-in roots, for https.
+    /// A file of PEM certificates to trust instead of the built-in roots, for https; without a
+    /// cluster alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<String>,
+    /// The same from a ConfigMap in the profile's namespace, in a cluster alone. Example:
+    /// `{name: ig-ca, key: ca.pem}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_config_map: Option<KeyRef>,
     /// Requests in flight for each output and lane, 1 to 256, for streams that do not say.
     #[schemars(range(min = 1, max = 256))]
     pub in_flight: u32,
@@ -342,6 +308,7 @@ impl Default for GateSpec {
             url: None,
             auth: None,
             ca_file: None,
+            ca_config_map: None,
             in_flight: 16,
             require_decision: true,
             timeout: DurationText::secs(30),
@@ -365,20 +332,6 @@ pub struct AuthSpec {
     /// A service token that is signed here, sent as `X-IG-Service-Token`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signed_token: Option<SignedTokenSpec>,
-}
-
-/// Where a secret is read, at the start and again when IG answers 401; its value is never part of
-/// a document. Exactly one field is given.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub struct SecretRef {
-    /// A file; one line break at its end is not part of the secret. Example:
-    /// `/var/run/worldstream/ig/api-key`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub file: Option<String>,
-    /// The name of an environment variable. Example: `WORLDSTREAM_IG_API_KEY`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub env: Option<String>,
 }
 
 /// A service token that is signed here.
@@ -468,6 +421,10 @@ pub struct CheckpointsSpec {
     /// Cursors as files, in the layout of the reference producer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<FileCheckpoints>,
+    /// Cursors in the status of the stream's StreamCheckpoints, which the API server keeps. In a
+    /// cluster this is the store of a profile that names no other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<KubernetesCheckpoints>,
     /// At most so many events of an output and lane are taken and not yet saved; 1 or more.
     #[schemars(range(min = 1))]
     pub flush_every: u64,
@@ -475,15 +432,20 @@ pub struct CheckpointsSpec {
     pub flush_interval: DurationText,
     /// How long saving may fail before the stream ends as unavailable; it waits meanwhile.
     pub unavailable_for: DurationText,
+    /// How long a stream whose cursors the API server keeps goes on while that is away, which
+    /// bounds what a crash would repeat; then it waits.
+    pub max_unsaved: DurationText,
 }
 
 impl Default for CheckpointsSpec {
     fn default() -> Self {
         CheckpointsSpec {
             file: None,
+            kubernetes: None,
             flush_every: 500,
             flush_interval: DurationText::secs(1),
             unavailable_for: DurationText::secs(60),
+            max_unsaved: DurationText::secs(30),
         }
     }
 }
@@ -495,21 +457,40 @@ pub struct FileCheckpoints {
     /// The folder. Left out: `wsp/checkpoints` below the platform run's own folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub root: Option<String>,
+    /// The volume that holds the folder, mounted read-write into the workers; in a cluster, where
+    /// the file store needs one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume: Option<VolumeSpec>,
 }
+
+/// Cursors in StreamCheckpoints. There is nothing to choose: `kubernetes: {}`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct KubernetesCheckpoints {}
 
 /// The clock that all outputs of a stream follow.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClockSpec {
     /// How far ahead a change of the clock becomes effective, so that all know it before it
-    /// counts.
+    /// counts; at most `1m`.
     pub lead: DurationText,
+    /// How long the outputs of a stream may take until all are ready to send, in a cluster; then
+    /// those that wait give their places back and try again later, so that two streams never
+    /// hold half of a cluster each.
+    pub prime_timeout: DurationText,
+    /// How far a worker's wall clock may be from the API server's before the stream says
+    /// `ClockSkew`. The server tells its time in whole seconds, so `2s` is the least that tells
+    /// anything.
+    pub max_skew: DurationText,
 }
 
 impl Default for ClockSpec {
     fn default() -> Self {
         ClockSpec {
             lead: DurationText::secs(1),
+            prime_timeout: DurationText::secs(120),
+            max_skew: DurationText::secs(3),
         }
     }
 }
@@ -534,6 +515,10 @@ pub struct DefaultsSpec {
     pub catch_up_eps: Option<f64>,
     /// What one output's failure for good does to the others.
     pub on_output_failure: OnOutputFailure,
+    /// How long after its end a stream's Jobs, pods, roles and plan are kept, in a cluster; the
+    /// stream and its checkpoints stay. Left out: until the stream is deleted. Example: `24h`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl_after_finished: Option<DurationText>,
 }
 
 impl Default for DefaultsSpec {
@@ -545,6 +530,7 @@ impl Default for DefaultsSpec {
             max_lag: DurationText::secs(5),
             catch_up_eps: None,
             on_output_failure: OnOutputFailure::StopAll,
+            ttl_after_finished: None,
         }
     }
 }

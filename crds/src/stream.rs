@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::duration::DurationText;
 use crate::policy::{OnOutputFailure, Overload, TrafficMode};
 
+mod status;
+
+pub use status::*;
+
 /// One replay: which world, from when to when, how fast, and who the events are from. What a
 /// stream leaves out, its profile decides.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -18,6 +22,9 @@ use crate::policy::{OnOutputFailure, Overload, TrafficMode};
     namespaced,
     shortname = "ws",
     category = "worldstream",
+    status = "WorldStreamStatus",
+    selectable = ".spec.profile",
+    selectable = ".status.phase",
     derive = "PartialEq",
     doc = "One replay of a materialised world to an Ingestion Gate (IG)."
 )]
@@ -52,8 +59,9 @@ pub struct WorldStreamSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<String>,
 
-    /// The platform run that the events belong to; IG recognises repeats within it. Needed
-    /// without a cluster. Example: `platform_20260101T000000Z`.
+    /// The platform run that the events belong to; IG recognises repeats within it. In a cluster
+    /// it may be left out: then it is made once from the stream's creation time and kept in the
+    /// status. Example: `platform_20260101T000000Z`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^platform_[0-9]{8}T[0-9]{6}Z$"))]
     pub platform_run_id: Option<String>,
@@ -122,6 +130,29 @@ pub struct WorldStreamSpec {
     /// `StopAll`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_output_failure: Option<OnOutputFailure>,
+
+    /// Stops the clock of a stream in a cluster: nothing more is sent, the pods stay, and `false`
+    /// goes on where it stopped. Takes effect within seconds.
+    #[serde(default)]
+    pub paused: bool,
+
+    /// Ends the pods of a stream in a cluster: they wait for what is in flight, save and go;
+    /// `false` starts them again at their cursors. For hours without replaying, or to let a new
+    /// image or profile take effect.
+    #[serde(default)]
+    pub suspend: bool,
+
+    /// Counts the orders to try again, in a cluster: a higher number than before starts the
+    /// outputs that failed once more, at their cursors. Example: `1`.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub retry: u32,
+
+    /// How long after its end the stream's Jobs, pods, roles and plan are kept, in a cluster; the
+    /// stream itself and its checkpoints stay. Left out: the profile's, else until the stream is
+    /// deleted. Example: `24h`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl_after_finished: Option<DurationText>,
 }
 
 /// How an output is split over producers: an event belongs to the lane that its id falls into.

@@ -3,68 +3,123 @@
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::{StreamProfile, WorldStream};
+use crate::columns;
+use crate::{StreamCheckpoint, StreamClock, StreamProfile, WorldStream};
 
 /// Every definition, as it is applied to a cluster.
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![StreamProfile::crd(), WorldStream::crd()]
+    definitions()
+        .into_iter()
+        .map(|value| serde_json::from_value(value).expect("a definition that was settled is one"))
+        .collect()
 }
 
 /// File name and text of every definition.
 pub fn crd_yaml() -> Vec<(String, String)> {
-    crds()
+    definitions()
         .iter()
-        .map(|crd| {
-            let mut value =
-                serde_json::to_value(crd).expect("a definition made of derived types is JSON");
-            for version in value["spec"]["versions"]
-                .as_array_mut()
-                .into_iter()
-                .flatten()
-            {
-                settle(&mut version["schema"]["openAPIV3Schema"]);
-            }
-            let body = serde_saphyr::to_string(&value)
-                .expect("JSON with text keys can be written as YAML");
+        .map(|value| {
+            let body =
+                serde_saphyr::to_string(value).expect("JSON with text keys can be written as YAML");
             let head = "# Generated from crds/src: cargo run -p worldstream-tests --bin generate\n";
+            let plural = value["spec"]["names"]["plural"].as_str();
             (
-                format!("{}.yaml", crd.spec.names.plural),
+                format!("{}.yaml", plural.unwrap_or_default()),
                 format!("{head}{body}"),
             )
         })
         .collect()
 }
 
-/// What an API server knows of formats is `int32`, `int64`, `float`, `double` and the texts: it
-/// warns of others, such as `uint32`, at every apply. And prose is one line: the line breaks in
+/// Every definition: what the types give, settled.
+fn definitions() -> Vec<Value> {
+    [
+        StreamProfile::crd(),
+        WorldStream::crd(),
+        StreamClock::crd(),
+        StreamCheckpoint::crd(),
+    ]
+    .iter()
+    .map(|crd| {
+        let mut value =
+            serde_json::to_value(crd).expect("a definition made of derived types is JSON");
+        let version = &mut value["spec"]["versions"][0];
+        version["additionalPrinterColumns"] = columns::columns(&crd.spec.names.kind);
+        let schema = &mut version["schema"]["openAPIV3Schema"];
+        settle(schema);
+        // Only what people write has defaults to tell of; the rest is written whole.
+        let written = ["StreamProfile", "WorldStream"];
+        if !written.contains(&crd.spec.names.kind.as_str()) {
+            schema.pointer_mut("/properties/spec").map(without_defaults);
+        }
+        schema
+            .pointer_mut("/properties/status")
+            .map(without_defaults);
+        if crd.spec.names.kind == "WorldStream" {
+            // Without a cluster flags may give these; in one there is nothing else that could.
+            schema["properties"]["spec"]["required"] = json!(["engineRunRoot", "profile"]);
+        }
+        value
+    })
+    .collect()
+}
+
+/// Makes a schema what an API server takes without a warning, and says no more than is meant.
+///
+/// Of formats it knows `int32`, `int64`, `float`, `double` and the texts, and warns of others, such
+/// as `uint32`, at every apply. A field that may be left out is not one that may be null: null
+/// would pass for a value in a rule (`has` is true of it). Prose is one line: the line breaks in
 /// it are those of our source.
 fn settle(schema: &mut Value) {
-    let Value::Object(fields) = schema else {
+    let Some(fields) = schema.as_object_mut() else {
         return;
     };
     if let Some(Value::String(format)) = fields.get("format") {
-        let known = match format.as_str() {
-            "uint8" | "uint16" | "uint32" => Some("int64"),
-            "uint64" => Some("int64"),
-            _ => None,
-        };
-        if let Some(known) = known {
-            fields.insert("format".into(), known.into());
+        match format.as_str() {
+            "uint8" | "uint16" | "uint32" | "uint64" => {
+                fields.insert("format".into(), "int64".into());
+            }
+            _ => {}
         }
+    }
+    fields.remove("nullable");
+    // What is unknown is refused or dropped by the server anyway, and `false` is no schema there.
+    if fields.get("additionalProperties") == Some(&Value::Bool(false)) {
+        fields.remove("additionalProperties");
+    }
+    if let Some(Value::Array(values)) = fields.get_mut("enum") {
+        values.retain(|value| !value.is_null());
     }
     if let Some(Value::String(text)) = fields.get_mut("description") {
         *text = text.replace('\n', " ");
     }
-    if let Some(Value::Object(properties)) = fields.get_mut("properties") {
-        properties.values_mut().for_each(settle);
+    inner(schema).for_each(settle);
+}
+
+/// Takes every default away.
+fn without_defaults(schema: &mut Value) {
+    if let Some(fields) = schema.as_object_mut() {
+        fields.remove("default");
+        inner(schema).for_each(without_defaults);
     }
-    for inner in ["items", "additionalProperties"] {
-        if let Some(inner) = fields.get_mut(inner) {
-            settle(inner);
-        }
-    }
+}
+
+/// The schemas of a schema's fields, elements and values.
+fn inner(schema: &mut Value) -> impl Iterator<Item = &mut Value> {
+    schema
+        .as_object_mut()
+        .into_iter()
+        .flatten()
+        .filter_map(|(word, value)| match word.as_str() {
+            "properties" => value
+                .as_object_mut()
+                .map(|fields| fields.values_mut().collect()),
+            "items" | "additionalProperties" if value.is_object() => Some(vec![value]),
+            _ => None,
+        })
+        .flat_map(|schemas: Vec<&mut Value>| schemas)
 }
 
 #[cfg(test)]
@@ -92,6 +147,9 @@ mod tests {
         if let Some(items) = schema.get("items") {
             walk(&format!("{path}[]"), items, look);
         }
+        if let Some(values) = schema.get("additionalProperties") {
+            walk(&format!("{path}{{}}"), values, look);
+        }
     }
 
     #[test]
@@ -100,20 +158,29 @@ mod tests {
             let crd: Value = serde_saphyr::from_str(&text).unwrap();
             let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
             let mut fields = 0;
-            walk("", &schema["properties"]["spec"], &mut |path, field| {
+            walk("", schema, &mut |path, field| {
                 fields += 1;
-                assert!(field["type"].is_string(), "{name}: {path} has no type");
-                for word in ["anyOf", "oneOf", "allOf", "$ref", "additionalProperties"] {
+                // A quantity is a text or a number, and says so in its own way.
+                let quantity = field["x-kubernetes-int-or-string"] == true;
+                assert!(
+                    field["type"].is_string() || quantity,
+                    "{name}: {path} has no type"
+                );
+                for word in ["anyOf", "oneOf", "allOf", "$ref", "nullable"] {
                     assert!(field.get(word).is_none(), "{name}: {path} has {word}");
+                }
+                for value in field["enum"].as_array().into_iter().flatten() {
+                    assert!(value.is_string(), "{name}: {path} may be {value}");
                 }
                 if let Some(format) = field.get("format").and_then(Value::as_str) {
                     let known = ["int32", "int64", "double", "date-time"];
                     assert!(known.contains(&format), "{name}: {path}: {format}");
                 }
-                if !path.ends_with("[]") {
+                let named = !path.ends_with("[]") && !path.ends_with("{}");
+                if named && path != ".metadata" && path != ".status" && !path.is_empty() {
                     let text = field["description"].as_str().unwrap_or_default();
                     assert!(
-                        text.ends_with('.'),
+                        text.ends_with(['.', ')']),
                         "{name}: {path}: {text:?} is no sentence"
                     );
                 }

@@ -7,6 +7,7 @@
 
 mod authority;
 mod moment;
+pub mod published;
 mod revision;
 
 pub use authority::{Authority, Change, Command, Mode, Observation, Overdue, Settings};

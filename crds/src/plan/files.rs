@@ -11,6 +11,12 @@ pub trait Files {
     /// Errors: whatever keeps it from being read; the message says it to a person.
     fn read(&self, file: &Path) -> io::Result<Vec<u8>>;
 
+    /// Whether the documents are those of a cluster, where ConfigMaps and Secrets are there and
+    /// files are not.
+    fn in_cluster(&self) -> bool {
+        false
+    }
+
     /// The text of a file. Errors: as [`Files::read`], and what is not UTF-8.
     fn read_text(&self, file: &Path) -> io::Result<String> {
         String::from_utf8(self.read(file)?).map_err(|error| {
@@ -24,6 +30,10 @@ pub trait Files {
 pub struct NoFiles;
 
 impl Files for NoFiles {
+    fn in_cluster(&self) -> bool {
+        true
+    }
+
     fn read(&self, _: &Path) -> io::Result<Vec<u8>> {
         Err(io::Error::new(
             io::ErrorKind::Unsupported,

@@ -7,6 +7,7 @@
 
 pub mod built_in;
 mod choose;
+mod cluster_only;
 pub mod documents;
 pub mod error;
 mod files;
@@ -337,6 +338,10 @@ pub struct CheckpointPlan {
     pub flush_interval: Duration,
     /// How long a save may fail before the stream ends as unavailable; it waits meanwhile.
     pub unavailable_for: Duration,
+    /// Where a store takes a save at most so often (Kubernetes): how long an event may be taken
+    /// and not be saved before the stream waits. It bounds what a crash repeats, in place of
+    /// `flush_every`.
+    pub max_unsaved: Duration,
 }
 
 /// Where cursors are kept. A new store is a new variant here and a file in `checkpoint/`.
@@ -348,6 +353,8 @@ pub enum CheckpointStorePlan {
         /// The root folder.
         root: PathBuf,
     },
+    /// In the status of the output's StreamCheckpoint; in a cluster alone.
+    Kubernetes {},
 }
 
 impl StreamPlan {

@@ -97,6 +97,7 @@ pub fn text(
             ("file", source.file.is_some()),
             ("builtIn", source.built_in.is_some()),
             ("inline", source.inline.is_some()),
+            ("configMap", source.config_map.is_some()),
         ],
     )?;
     if let Some(name) = &source.built_in {
@@ -153,6 +154,7 @@ pub fn outputs(
             ("file", list.file.is_some()),
             ("builtIn", list.built_in.is_some()),
             ("outputIds", list.output_ids.is_some()),
+            ("configMap", list.config_map.is_some()),
         ],
     )?;
     if let Some(ids) = &list.output_ids {
@@ -262,6 +264,7 @@ pub fn secret(
         &[
             ("file", secret.file.is_some()),
             ("env", secret.env.is_some()),
+            ("secret", secret.secret.is_some()),
         ],
     )?;
     if let Some(file) = &secret.file {

@@ -9,7 +9,7 @@ use super::files::Files;
 use super::values::{self, Checked};
 use super::{
     IdentityPlan, Lanes, PLAN_VERSION, RangePlan, SelectionPlan, StreamPlan, WorldPlan, choose,
-    profile, s3,
+    cluster_only, profile, s3,
 };
 use crate::failure::Failure;
 use crate::time::EventTime;
@@ -79,6 +79,9 @@ pub struct Overrides {
 pub fn resolve(documents: &Documents, flags: &Overrides, files: &dyn Files) -> Result<StreamPlan> {
     let stream = documents.stream.as_ref();
     let profile = choose::profile(documents, flags, files)?;
+    if !files.in_cluster() {
+        cluster_only::check(stream, &profile)?;
+    }
     let inputs = Inputs {
         files,
         flags,

@@ -143,7 +143,10 @@ impl Inputs<'_> {
             return Err(UsageError::new("--checkpoint-root", "is empty").into());
         }
         Ok(CheckpointPlan {
-            store: CheckpointStorePlan::File { root },
+            store: match spec.kubernetes {
+                Some(_) => CheckpointStorePlan::Kubernetes {},
+                None => CheckpointStorePlan::File { root },
+            },
             flush_every: spec.flush_every,
             flush_interval: profile::check(
                 profile,
@@ -154,6 +157,11 @@ impl Inputs<'_> {
                 profile,
                 &at("unavailableFor"),
                 values::some_time(spec.unavailable_for),
+            )?,
+            max_unsaved: profile::check(
+                profile,
+                &at("maxUnsaved"),
+                values::some_time(spec.max_unsaved),
             )?,
         })
     }

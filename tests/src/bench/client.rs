@@ -6,7 +6,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::task::{LocalSet, spawn_local};
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::task::spawn_local;
 use worldstream::gate::{GateClient, PushEnd};
 use worldstream::plan::GatePlan;
 use worldstream::stop::Stop;
@@ -72,12 +73,16 @@ fn push(
     in_flight: usize,
     time: Duration,
 ) -> Result<(f64, f64), String> {
-    let runtime = worlds::runtime()?;
+    // Like an output's.
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default())
+        .map_err(|error| format!("no runtime: {error}"))?;
     let client = GateClient::new(gate).map_err(|failure| failure.to_string())?;
     let body = Bytes::copy_from_slice(body);
     let (sent, stop) = (Rc::new(Cell::new(0u64)), Stop::new());
     let (began, before) = (Instant::now(), processor());
-    let ended = LocalSet::new().block_on(&runtime, async {
+    let ended = runtime.block_on(async {
         let pumps: Vec<_> = (0..in_flight)
             .map(|_| {
                 let mut connection = client.connection();

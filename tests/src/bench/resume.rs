@@ -148,7 +148,8 @@ fn whole_process(
         Lane::WHOLE,
     );
     let store =
-        checkpoint::open(&worldstream::plan::CheckpointStorePlan::File { root: root.clone() });
+        checkpoint::open(&worldstream::plan::CheckpointStorePlan::File { root: root.clone() })
+            .expect("a file store opens");
     let saved = worlds::runtime()?.block_on(async {
         let mut lease = store.take(&key).await?;
         lease

@@ -233,10 +233,7 @@ pub fn memory(options: &Options, show: &mut dyn FnMut(Measurement)) -> Result<()
         let sink = Sink::start()?;
         say(&format!("streaming {rows} rows"));
         // The most memory is taken with the most in flight.
-        let cap = if options.quick { SMALL } else { rows };
-        let cap = cap.to_string();
-        let more = ["--speedup", "0", "--max-events-per-output", &cap];
-        let ran = stream(options, &world, &sink.url, 64, &more, &[])?;
+        let ran = stream(options, &world, &sink.url, 64, &["--speedup", "0"], &[])?;
         let note = format!(
             "VmHWM over {} events of a view of {rows} rows, 64 in flight, {:.0} events/s",
             ran.events,

@@ -40,12 +40,7 @@ pub fn encode(
     cursor: &Cursor,
     updated: EventTime,
 ) -> Result<Vec<u8>> {
-    if i64::try_from(cursor.last_row_index).is_err() {
-        return Err(Failure::new(Reason::StreamFailed, "cursor")
-            .field("last_row_index")
-            .found(cursor.last_row_index.to_string())
-            .expected("at most 2^63 - 1, what other stores can hold"));
-    }
+    fits(cursor)?;
     json::line(&Fields {
         last_file: &cursor.last_file,
         last_row_index: cursor.last_row_index,
@@ -55,6 +50,17 @@ pub fn encode(
         updated_at_utc: &updated.to_string(),
     })
     .map_err(|error| Failure::new(Reason::StreamFailed, "cursor").cause(&error))
+}
+
+/// Whether other stores can hold a cursor.
+pub fn fits(cursor: &Cursor) -> Result<()> {
+    if i64::try_from(cursor.last_row_index).is_err() {
+        return Err(Failure::new(Reason::StreamFailed, "cursor")
+            .field("last_row_index")
+            .found(cursor.last_row_index.to_string())
+            .expected("at most 2^63 - 1, what other stores can hold"));
+    }
+    Ok(())
 }
 
 /// Reads a cursor file. Unknown fields are left alone, as the reference may add some; known ones

@@ -8,19 +8,26 @@ pub mod document;
 pub mod file;
 pub mod json;
 mod key;
+pub mod kubernetes;
 pub mod lines;
 pub mod lock;
+mod mirror;
+pub mod order;
+mod place;
 mod slots;
 pub mod survey;
 
 pub use file::FileStore;
+pub use kubernetes::KubernetesStore;
 
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
+use worldstream_crds::Reason;
 
-use crate::failure::Result;
+use crate::audit::Chain;
+use crate::failure::{Failure, Result};
 use crate::plan::{CheckpointStorePlan, Lane};
 use crate::view::ViewFingerprint;
 
@@ -85,6 +92,26 @@ pub struct Progress {
     pub complete: bool,
 }
 
+impl Progress {
+    /// No event was taken yet, of a view that looks so; counting begins after `counts_from`.
+    pub fn zero(counts_from: Option<Cursor>, view: ViewFingerprint) -> Self {
+        Progress {
+            counts_from,
+            rows: 0,
+            admitted: 0,
+            duplicate: 0,
+            quarantined: 0,
+            undecided: 0,
+            retried: 0,
+            disordered: 0,
+            digest: Chain::default().hex(),
+            recent_quarantines: Vec::new(),
+            view,
+            complete: false,
+        }
+    }
+}
+
 /// A cursor with our own figures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
@@ -103,9 +130,17 @@ pub struct Capabilities {
 }
 
 /// The store that a plan names. Opens nothing yet.
-pub fn open(plan: &CheckpointStorePlan) -> Arc<dyn CheckpointStore> {
+///
+/// # Errors
+/// `STREAM_FAILED` for the store of a cluster, which a worker in the cluster opens by itself.
+pub fn open(plan: &CheckpointStorePlan) -> Result<Arc<dyn CheckpointStore>> {
     match plan {
-        CheckpointStorePlan::File { root } => Arc::new(FileStore::new(root)),
+        CheckpointStorePlan::File { root } => Ok(Arc::new(FileStore::new(root))),
+        CheckpointStorePlan::Kubernetes {} => {
+            Err(Failure::new(Reason::StreamFailed, "the checkpoint store")
+                .found("kubernetes")
+                .expected("a store that is there without a cluster, such as file"))
+        }
     }
 }
 
@@ -128,10 +163,23 @@ pub trait Lease: Send {
     /// What was there when it was taken.
     fn loaded(&self) -> &Checkpoint;
 
+    /// Waits until the store takes another save, where it takes one at most so often. May be
+    /// dropped at any time.
+    fn ready(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
     /// Saves durably: when it returns, a crash of process or machine finds this checkpoint.
     /// `CHECKPOINT_CONFLICT` if the lease was lost, or another producer moved the cursor. A
     /// failure with the exit code `Unavailable` may be tried again, with the same checkpoint or a
     /// later one; any other will not go away. None damages what was saved before. A save whose
-    /// future is dropped may or may not take place.
+    /// future is dropped may or may not take place. It may block its thread, which is one that
+    /// does nothing else.
     fn save<'a>(&'a mut self, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<()>>;
+
+    /// Brings what others read up to what was saved last, where that follows behind; for the end.
+    /// Fails and blocks as [`Lease::save`] does.
+    fn settle(&mut self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async { Ok(()) })
+    }
 }

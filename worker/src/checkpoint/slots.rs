@@ -1,8 +1,6 @@
-//! Our own figures beside a cursor whose format is not ours. Two files cannot be replaced at
-//! once, so there are two slots, each naming the cursor that it belongs to: the next entry is
-//! written over the one that the cursor on disk does not need, and becomes the valid one by the
-//! cursor's own replacement. A slot that a crash tore fails its check and counts as empty; it
-//! never was the one that the cursor names.
+//! What is saved first, and at once: a checkpoint with our own figures, in one of two slots that
+//! are written in turn, each in place, with one sync. A slot that a crash tore fails its check and
+//! counts as empty; the other one, which was not written to, counts then.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -18,7 +16,7 @@ use super::{Cursor, Progress, disk};
 use crate::failure::{Failure, Result};
 
 /// The version of [`Entry`]; another is refused.
-const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Slots are padded to whole blocks, so that most writes change data in place and a sync need not
 /// touch the file's size.
@@ -53,34 +51,31 @@ impl Slot {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
+    /// [`VERSION`].
     pub version: u32,
-    /// Grows with each save: of two entries of one cursor the later counts.
+    /// Grows with each save: the later of two entries counts.
     pub sequence: u64,
     /// The scope key, named as in `cursor.json`.
     pub pack_key: String,
     pub output_id: String,
     /// The cursor that the figures belong to; none while nothing was taken.
     pub cursor: Option<Cursor>,
+    /// What `cursor.json` may say, beside this cursor, until the next entry is written: it follows
+    /// behind. None: there may be no such file yet. Any other word there is another producer's.
+    pub may_say: Vec<Option<Cursor>>,
     pub progress: Option<Progress>,
+    /// When it was saved, wall clock.
+    pub updated_at_utc: String,
 }
 
-impl Entry {
-    pub fn new(
-        sequence: u64,
-        pack_key: &str,
-        output_id: &str,
-        cursor: Option<Cursor>,
-        progress: Option<Progress>,
-    ) -> Self {
-        Entry {
-            version: VERSION,
-            sequence,
-            pack_key: pack_key.to_owned(),
-            output_id: output_id.to_owned(),
-            cursor,
-            progress,
-        }
-    }
+/// What a slot's file holds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Found {
+    /// There is none, or it is empty.
+    Nothing,
+    /// Something that is no entry: it is being written, or a crash tore it.
+    Torn,
+    Entry(Box<Entry>),
 }
 
 /// Opens a slot for writing, making it if need be.
@@ -104,13 +99,12 @@ pub fn write(file: &File, entry: &Entry) -> io::Result<()> {
 }
 
 fn encode(entry: &Entry) -> io::Result<Vec<u8>> {
-    let mut value = serde_json::to_value(entry)?;
-    let check = check(&value);
-    if let Value::Object(fields) = &mut value {
-        fields.insert("check".into(), check.into());
-    }
-    let mut bytes = serde_json::to_vec(&value)?;
-    bytes.push(b'\n');
+    let mut bytes = Vec::with_capacity(BLOCK);
+    serde_json::to_writer(&mut bytes, entry)?;
+    let check = const_hex::encode(Sha256::digest(&bytes));
+    // Before the object's last brace.
+    bytes.pop();
+    bytes.extend_from_slice(format!(",\"check\":\"{check}\"}}\n").as_bytes());
     bytes.resize(bytes.len().next_multiple_of(BLOCK), b' ');
     Ok(bytes)
 }
@@ -120,14 +114,17 @@ fn check(value: &Value) -> String {
     const_hex::encode(Sha256::digest(value.to_string()))
 }
 
-/// Reads a slot; none if it is absent, empty or torn. `CHECKPOINT_UNREADABLE` if it is whole and
-/// not for us to understand: of a later version, or of another shape.
-pub fn read(folder: &Path, slot: Slot) -> Result<Option<Entry>> {
+/// Reads a slot. `CHECKPOINT_UNREADABLE` if it is whole and not for us to understand: of another
+/// version, or of another shape.
+pub fn read(folder: &Path, slot: Slot) -> Result<Found> {
     let path = slot.path(folder);
-    let Some((bytes, _)) = disk::read(&path)? else {
-        return Ok(None);
-    };
-    decode(&path.display().to_string(), &bytes)
+    match disk::read(&path)? {
+        Some((bytes, _)) if !bytes.is_empty() => {
+            let entry = decode(&path.display().to_string(), &bytes)?;
+            Ok(entry.map_or(Found::Torn, |entry| Found::Entry(Box::new(entry))))
+        }
+        _ => Ok(Found::Nothing),
+    }
 }
 
 fn decode(object: &str, bytes: &[u8]) -> Result<Option<Entry>> {
@@ -169,7 +166,16 @@ mod tests {
             last_row_index: u64::MAX,
             last_ts_utc: None,
         };
-        Entry::new(7, "scope", "out", Some(cursor), Some(progress(5)))
+        Entry {
+            version: VERSION,
+            sequence: 7,
+            pack_key: "scope".into(),
+            output_id: "out".into(),
+            may_say: vec![None, Some(cursor.clone())],
+            cursor: Some(cursor),
+            progress: Some(progress(5)),
+            updated_at_utc: "2026-01-01T00:00:00.000000Z".into(),
+        }
     }
 
     #[test]
@@ -180,11 +186,18 @@ mod tests {
         long.progress.as_mut().unwrap().recent_quarantines = (0..5_000).collect();
         for entry in [long, entry()] {
             write(&file, &entry).unwrap();
-            assert_eq!(read(dir.path(), Slot::A).unwrap(), Some(entry));
+            assert_eq!(
+                read(dir.path(), Slot::A).unwrap(),
+                Found::Entry(Box::new(entry))
+            );
             assert_eq!(file.metadata().unwrap().len() % BLOCK as u64, 0);
         }
         assert_eq!(file.metadata().unwrap().len(), BLOCK as u64);
-        assert_eq!(read(dir.path(), Slot::B).unwrap(), None);
+        assert_eq!(read(dir.path(), Slot::B).unwrap(), Found::Nothing);
+        let empty = open(dir.path(), Slot::B).unwrap();
+        assert_eq!(read(dir.path(), Slot::B).unwrap(), Found::Nothing);
+        empty.write_all_at(b"{", 0).unwrap();
+        assert_eq!(read(dir.path(), Slot::B).unwrap(), Found::Torn);
     }
 
     #[test]
@@ -213,7 +226,7 @@ mod tests {
     #[test]
     fn a_whole_entry_of_another_shape_is_refused() {
         for (change, field) in [
-            (("version", Value::from(2)), "version"),
+            (("version", Value::from(1)), "version"),
             (("sequence", Value::from("x")), "sequence"),
             (("more", Value::from(1)), "more"),
             (("progress", serde_json::json!({"rows": 1})), "progress"),

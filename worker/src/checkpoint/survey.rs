@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use worldstream_crds::Reason;
 
-use super::file::{Output, Place};
 use super::lock::{self, Holder, Lock};
+use super::place::{Output, Place};
 use super::{Checkpoint, disk};
 use crate::failure::{Failure, Result};
 use crate::time::EventTime;

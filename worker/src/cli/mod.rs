@@ -7,9 +7,12 @@ pub mod dev_gate;
 pub mod logs;
 pub mod pages;
 pub mod plan;
+pub mod pod;
+pub mod preflight;
 pub mod quiet;
 pub mod run;
 pub mod sample;
+pub mod worker;
 
 use clap::{Parser, Subcommand};
 use worldstream_crds::{ExitCode, Reason};
@@ -63,6 +66,10 @@ pub enum Command {
     Checkpoints(checkpoints::CheckpointsArgs),
     /// A world, a gate and a replay in one process
     Demo(demo::DemoArgs),
+    /// Verify a world for a WorldStream, in its cluster
+    Preflight(preflight::PreflightArgs),
+    /// Stream one output of a WorldStream, in its cluster
+    Worker(worker::WorkerArgs),
     /// Print shell completions
     Completions(pages::CompletionsArgs),
     /// Print the manual page
@@ -109,6 +116,8 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Checkpoints(args) => checkpoints::run(&args, json, &mut out)
             .map_err(Into::into)
             .map(done),
+        Command::Preflight(args) => preflight::run(&args),
+        Command::Worker(args) => worker::run(&args),
         Command::Completions(args) => pages::completions(&args, &mut out)
             .map_err(Into::into)
             .map(done),

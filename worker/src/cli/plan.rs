@@ -126,7 +126,7 @@ async fn verify(plan: &StreamPlan) -> Result<(VerifiedWorld, Vec<Vec<CursorRepor
     let world = crate::world::verify(&plan.world).await?;
     // A start would refuse a credential or CA file that is no good; nothing is connected to.
     GateClient::new(&plan.gate)?;
-    let store = checkpoint::open(&plan.checkpoint.store);
+    let store = checkpoint::open(&plan.checkpoint.store)?;
     let run_id = scenario_run_id(plan, &world);
     let mut cursors = Vec::new();
     for output in &world.outputs {

@@ -42,9 +42,16 @@ pub struct LaneGauge {
     pub gate_away: AtomicU64,
     /// Rows of the view that are behind the cursor: what a bar shows.
     pub rows_behind: AtomicU64,
+    /// Pushes that were begun and not answered.
+    pub in_flight: AtomicU64,
+    /// Events that are encoded and wait for their turn, of the batch at hand.
+    pub buffered: AtomicU64,
+    /// How late events were sent.
+    pub lateness: Lateness,
     /// Whether nothing is left to send or to wait for.
     pub finished: AtomicBool,
     next: AtomicI64,
+    issued: AtomicI64,
     oldest: AtomicI64,
     reached: AtomicI64,
     known: AtomicU64,
@@ -69,8 +76,12 @@ impl LaneGauge {
             retried: AtomicU64::new(0),
             gate_away: AtomicU64::new(0),
             rows_behind: AtomicU64::new(0),
+            in_flight: AtomicU64::new(0),
+            buffered: AtomicU64::new(0),
+            lateness: Lateness::default(),
             finished: AtomicBool::new(false),
             next: AtomicI64::new(NONE),
+            issued: AtomicI64::new(NONE),
             oldest: AtomicI64::new(NONE),
             reached: AtomicI64::new(NONE),
             known: AtomicU64::new(0),
@@ -83,6 +94,16 @@ impl LaneGauge {
     pub fn set_next(&self, ts: Option<EventTime>) {
         self.next
             .store(ts.map_or(NONE, EventTime::micros), Ordering::Release);
+    }
+
+    /// An event of this event time is being sent.
+    pub fn set_issued(&self, ts: EventTime) {
+        self.issued.store(ts.micros(), Ordering::Release);
+    }
+
+    /// The event time of the event that was sent last; none: none was by this process.
+    pub fn issued(&self) -> Option<EventTime> {
+        EventTime::from_micros(self.issued.load(Ordering::Acquire))
     }
 
     /// The oldest event that is sent and not taken; none: none is in flight.
@@ -156,6 +177,35 @@ impl LaneGauge {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+}
+
+/// How late events were sent, from the moment they were due: counts by upper bound.
+#[derive(Debug, Default)]
+pub struct Lateness {
+    counts: [AtomicU64; Lateness::BOUNDS.len() + 1],
+    micros: AtomicU64,
+}
+
+impl Lateness {
+    /// Upper bounds, inclusive, in microseconds; what is later than the last is counted behind it.
+    pub const BOUNDS: [u64; 12] = [
+        100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 250_000, 1_000_000, 5_000_000,
+        30_000_000,
+    ];
+
+    /// An event was sent so late.
+    pub fn record(&self, micros: u64) {
+        let bucket = Self::BOUNDS.partition_point(|bound| *bound < micros);
+        // As many counts as bounds, and one.
+        self.counts[bucket].fetch_add(1, Ordering::Relaxed);
+        self.micros.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    /// Counts of [`Lateness::BOUNDS`] and of what is beyond, and the sum in microseconds.
+    pub fn snapshot(&self) -> (Vec<u64>, u64) {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        (self.counts.iter().map(get).collect(), get(&self.micros))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Keeps the clock of one process: waits until all lanes are primed, starts it, and changes it by
-//! commands and by what the lanes show on the board.
+//! commands and by what the lanes show on the board. Where somebody else decides about the clock,
+//! for many processes, it publishes what it is told.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,20 +18,50 @@ use crate::stop::Stop;
 /// How often the board is looked at when nobody asks for it.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// Who decides how the clock runs.
+pub enum Conducts {
+    /// This process: by what somebody wants of the clock, and by what the lanes show.
+    Here {
+        /// How the clock is set.
+        settings: Settings,
+        /// What somebody wants of it.
+        changes: mpsc::UnboundedReceiver<Change>,
+    },
+    /// Somebody else.
+    Elsewhere(Elsewhere),
+}
+
+/// A clock that is decided about elsewhere. Whoever holds the other ends tells that one what the
+/// board shows.
+pub struct Elsewhere {
+    /// Its revisions, in the moments of this machine's monotonic clock.
+    pub revisions: mpsc::UnboundedReceiver<Revision>,
+    /// How far this process is.
+    pub phase: watch::Sender<Phase>,
+}
+
+/// How far a process is whose clock is decided about elsewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Lanes wait for their first event.
+    #[default]
+    Priming,
+    /// All have it, or have none to send; the clock has not started.
+    Primed,
+    /// The clock has started.
+    Started,
+}
+
 /// What the conductor works with.
 pub struct Conductor {
     /// What the lanes show.
     pub board: Arc<Board>,
-    /// How the clock is set.
-    pub settings: Settings,
     /// What a failing output does to the others.
     pub on_output_failure: OnOutputFailure,
     /// Where revisions go.
     pub clock: watch::Sender<Arc<Timeline>>,
     /// News of the lanes.
     pub news: mpsc::UnboundedReceiver<News>,
-    /// What somebody wants of the clock.
-    pub changes: mpsc::UnboundedReceiver<Change>,
     /// The request to stop everything.
     pub stop: Stop,
 }
@@ -48,7 +79,11 @@ pub struct Ended {
 impl Conductor {
     /// Conducts until every lane has ended. `started` is called before the first event can be
     /// sent, and not at all if a lane cannot begin; what it fails with ends the stream.
-    pub async fn conduct(mut self, started: impl FnOnce() -> Result<(), Failure>) -> Ended {
+    pub async fn conduct(
+        mut self,
+        conducts: Conducts,
+        started: impl FnOnce() -> Result<(), Failure>,
+    ) -> Ended {
         let mut ended = Ended {
             lanes: Vec::new(),
             failure: None,
@@ -56,12 +91,17 @@ impl Conductor {
         };
         if !self.prime(&mut ended).await {
             self.board.stop_all();
-        } else if let Err(failure) = started() {
-            ended.failure = Some(failure);
-            self.board.stop_all();
         } else {
-            ended.started = true;
-            self.run(&mut ended).await;
+            match conducts {
+                Conducts::Here { settings, changes } => {
+                    if self.start(&mut ended, started) {
+                        self.run(settings, changes, &mut ended).await;
+                    }
+                }
+                Conducts::Elsewhere(elsewhere) => {
+                    self.follow(elsewhere, &mut ended, started).await;
+                }
+            }
         }
         // The lanes that are left save what they have and say so.
         while let Some(news) = self.news.recv().await {
@@ -91,9 +131,59 @@ impl Conductor {
         true
     }
 
-    async fn run(&mut self, ended: &mut Ended) {
+    /// What is to be done before the first event can be sent; false if it cannot.
+    fn start(&self, ended: &mut Ended, started: impl FnOnce() -> Result<(), Failure>) -> bool {
+        match started() {
+            Ok(()) => ended.started = true,
+            Err(failure) => {
+                ended.failure = Some(failure);
+                self.board.stop_all();
+            }
+        }
+        ended.started
+    }
+
+    /// Publishes what is decided elsewhere, until no lane is left.
+    async fn follow(
+        &mut self,
+        mut elsewhere: Elsewhere,
+        ended: &mut Ended,
+        started: impl FnOnce() -> Result<(), Failure>,
+    ) {
+        elsewhere.phase.send_replace(Phase::Primed);
+        let mut started = Some(started);
+        let mut stopping = false;
+        loop {
+            tokio::select! {
+                () = self.stop.wait(), if !stopping => {
+                    stopping = true;
+                    self.board.stop_all();
+                }
+                news = self.news.recv() => match news {
+                    Some(news) => self.hear(news, ended),
+                    None => return,
+                },
+                Some(revision) = elsewhere.revisions.recv() => {
+                    if let Some(started) = started.take() {
+                        if !self.start(ended, started) {
+                            return;
+                        }
+                        elsewhere.phase.send_replace(Phase::Started);
+                    }
+                    self.publish(revision);
+                }
+            }
+        }
+    }
+
+    async fn run(
+        &mut self,
+        settings: Settings,
+        mut changes: mpsc::UnboundedReceiver<Change>,
+        ended: &mut Ended,
+    ) {
         let (_, outputs) = self.board.observe();
-        let (mut authority, first) = Authority::start(self.settings, Mono::now(), &outputs);
+        let (mut authority, first) = Authority::start(settings, Mono::now(), &outputs);
         self.publish(first);
         let mut tick = tokio::time::interval(LOOK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -108,7 +198,7 @@ impl Conductor {
                     Some(news) => self.hear(news, ended),
                     None => return,
                 },
-                Some(change) = self.changes.recv() => {
+                Some(change) = changes.recv() => {
                     let (_, outputs) = self.board.observe();
                     info!(?change, "the clock is changed");
                     if let Some(revision) = authority.command(change, Mono::now(), &outputs) {
@@ -135,7 +225,7 @@ impl Conductor {
                         .found(format!("{:.1?}", overdue.lag))
                         .expected(format!(
                             "at most {:.1?} (overload: Fail)",
-                            self.settings.max_lag
+                            self.board.max_lag
                         )),
                 );
             }

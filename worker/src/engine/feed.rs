@@ -8,6 +8,7 @@ use worldstream_crds::Reason;
 use crate::envelope::{Encoder, EnvelopeContext, EventBatch};
 use crate::failure::{Failure, Result};
 use crate::plan::RangePlan;
+use crate::sched;
 use crate::view::{ReadLimits, ResumeAt, RowReader, ViewPlan};
 use crate::world::WorldStore;
 
@@ -50,6 +51,7 @@ pub fn start(job: FeedJob) -> Result<mpsc::Receiver<Feed>> {
     std::thread::Builder::new()
         .name("feed".to_owned())
         .spawn(move || {
+            sched::works_ahead();
             let last = match run(job, &sender) {
                 Ok(last) => last,
                 Err(failure) => Feed::Failed(failure),

@@ -22,7 +22,7 @@ use crate::checkpoint::{Checkpoint, CheckpointKey, Cursor};
 use crate::clock::{ClockReader, DueTimer, Mono, Monotonic, OutputRate, Revision};
 use crate::failure::{Failure, Result};
 use crate::gate::Decision;
-use crate::plan::{CheckpointPlan, PacePlan, QuarantinePlan};
+use crate::plan::{CheckpointPlan, CheckpointStorePlan, PacePlan, QuarantinePlan};
 use crate::view::ViewPlan;
 
 /// A checkpoint to be saved, and what the session is told when it is.
@@ -51,6 +51,14 @@ pub struct LaneRules {
     pub in_flight: usize,
 }
 
+impl LaneRules {
+    /// Whether events that were taken and not saved are bounded by their number. Where the store
+    /// takes a save at most so often they are by their age: a number would be a limit of the rate.
+    fn bounds_number(&self) -> bool {
+        !matches!(self.checkpoint.store, CheckpointStorePlan::Kubernetes {})
+    }
+}
+
 /// The parts of a lane that its tasks share.
 pub struct Lane {
     /// Who it is.
@@ -77,6 +85,11 @@ struct State {
     saved: u64,
     /// `rows` at the newest snapshot.
     snapped: u64,
+    /// So many events after that one the next is wanted.
+    step: u64,
+    /// Since when events are taken that no saved checkpoint covers, and no snapshot.
+    unsaved_since: Option<Mono>,
+    unsnapped_since: Option<Mono>,
     /// Flushes that no snapshot covers yet.
     flushes: Vec<(FlushReason, Cursor)>,
     failure: Option<Failure>,
@@ -103,6 +116,7 @@ impl Lane {
                 .detail(format!("no timer: {error}"))
         })?;
         let rows = watermark.progress().rows;
+        let flush = rules.checkpoint.flush_every;
         let mut before = 0;
         let rows_before_part = view
             .parts
@@ -126,6 +140,9 @@ impl Lane {
                 issued: rows,
                 saved: rows,
                 snapped: rows,
+                step: flush.div_ceil(2),
+                unsaved_since: None,
+                unsnapped_since: None,
                 flushes: Vec::new(),
                 failure: None,
                 closed: false,
@@ -150,6 +167,9 @@ impl Lane {
             watermark,
             flushes,
             snapped,
+            step,
+            unsaved_since,
+            unsnapped_since,
             ..
         } = &mut *state;
         watermark.taken(
@@ -182,10 +202,14 @@ impl Lane {
                 }
             },
         );
-        // Half way to the bound, so that the save is done before the bound is reached and
-        // sending does not wait for it.
-        let wanted =
-            !flushes.is_empty() || watermark.progress().rows - *snapped >= flush.div_ceil(2);
+        // The end of a part is saved at once; a flush is covered by the save that is next anyway.
+        let part = flushes.last();
+        let wanted = part.is_some_and(|(reason, _)| *reason == FlushReason::FileComplete)
+            || watermark.progress().rows - *snapped >= *step;
+        if watermark.progress().rows > *snapped && unsnapped_since.is_none() {
+            *unsnapped_since = Some(Mono::now());
+            *unsaved_since = unsaved_since.or(*unsnapped_since);
+        }
         drop(state);
         if retries > 0 {
             self.gauge.retried.fetch_add(u64::from(retries), Relaxed);
@@ -242,6 +266,7 @@ impl Lane {
             return None;
         }
         state.snapped = rows;
+        state.unsnapped_since = None;
         Some(Snapshot {
             checkpoint: self.checkpoint(&state.watermark),
             flushes: std::mem::take(&mut state.flushes),
@@ -249,12 +274,20 @@ impl Lane {
         })
     }
 
-    /// A checkpoint is durable.
-    pub fn saved(&self, checkpoint: &Checkpoint) {
-        if let Some(progress) = &checkpoint.progress {
-            self.state.borrow_mut().saved = progress.rows;
-            self.room.notify_one();
-        }
+    /// A checkpoint of so many rows is durable. The next is wanted far enough before the bound of
+    /// unsaved events that it is done before the bound is reached, going by how many were taken
+    /// during this one: sending does not wait then, and the disk is not asked more than need be.
+    pub fn saved(&self, rows: Option<u64>) {
+        let Some(rows) = rows else { return };
+        let flush = self.rules.checkpoint.flush_every;
+        let mut state = self.state.borrow_mut();
+        let during = state.watermark.progress().rows - rows;
+        let step = flush.saturating_sub(4 * during);
+        state.step = step.clamp(flush.div_ceil(2), (flush * 3).div_ceil(4));
+        state.saved = rows;
+        state.unsaved_since = state.unsnapped_since;
+        drop(state);
+        self.room.notify_one();
     }
 
     /// The figures at the end, as they were last snapped, and how late events were (µs).
@@ -344,6 +377,16 @@ impl Lane {
     fn has_room(&self) -> bool {
         let state = self.state.borrow();
         let bound = self.rules.checkpoint.flush_every + self.rules.in_flight as u64;
-        state.watermark.open() < self.rules.in_flight && state.issued - state.saved < bound
+        let covered = match state.unsaved_since {
+            _ if self.rules.bounds_number() => state.issued - state.saved < bound,
+            Some(since) => Mono::now().since(since) < self.rules.checkpoint.max_unsaved,
+            None => true,
+        };
+        state.watermark.open() < self.rules.in_flight && covered
+    }
+
+    /// Whether nothing is in flight any more and nothing will be.
+    pub fn is_closed(&self) -> bool {
+        self.state.borrow().closed
     }
 }

@@ -9,13 +9,16 @@
 
 pub mod board;
 mod conductor;
+mod ending;
 mod feed;
 mod lane;
 mod output;
 mod quarantine;
 pub mod replay;
 mod saver;
+mod start;
 mod watermark;
 
-pub use board::{Board, LaneGauge};
+pub use board::{Board, LaneGauge, Lateness};
+pub use conductor::{Conducts, Elsewhere, Phase};
 pub use replay::{Remote, Replay};

@@ -8,20 +8,22 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use tokio::runtime::LocalOptions;
 use tokio::sync::mpsc;
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::spawn_local;
 use worldstream_crds::Reason;
 
 use super::board::{Board, LaneGauge};
 use super::feed::{self, FeedJob};
 use super::lane::{Lane, LaneRules};
-use super::saver;
+use super::saver::{self, SaverJob};
 use super::watermark::Watermark;
 use crate::audit::SessionLog;
 use crate::checkpoint::{Checkpoint, CheckpointKey, Lease};
 use crate::clock::{ClockReader, OutputRate};
 use crate::failure::{Failure, Result};
 use crate::gate::{Connection, GateClient, PushEnd};
+use crate::sched;
 
 /// How often the gate is looked at, and after how long it is worth a word.
 const LOOK_AT_GATE: Duration = Duration::from_secs(1);
@@ -88,17 +90,35 @@ pub struct LaneEnd {
 /// Starts the thread. It ends after the `Ended` of its last lane.
 pub fn start(job: OutputJob) -> Result<std::thread::JoinHandle<()>> {
     let output_id = job.output_id.clone();
-    let failed = |error: std::io::Error| {
-        Failure::new(Reason::StreamFailed, output_id.clone()).detail(format!("no thread: {error}"))
+    let failed = |detail: String| {
+        Failure::new(Reason::StreamFailed, output_id.clone()).detail(format!("no thread: {detail}"))
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(failed)?;
-    std::thread::Builder::new()
+    let (ready, begun) = std::sync::mpsc::channel();
+    let thread = std::thread::Builder::new()
         .name("output".to_owned())
-        .spawn(move || LocalSet::new().block_on(&runtime, run(job)))
-        .map_err(failed)
+        .spawn(move || {
+            sched::short_turns();
+            // A runtime for tasks of one thread is made on it.
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build_local(LocalOptions::default());
+            // Whoever started us waits for this word.
+            match runtime {
+                Ok(runtime) => {
+                    let _ = ready.send(Ok(()));
+                    runtime.block_on(run(job));
+                }
+                Err(error) => {
+                    let _ = ready.send(Err(error));
+                }
+            }
+        })
+        .map_err(|error| failed(error.to_string()))?;
+    match begun.recv() {
+        Ok(Ok(())) => Ok(thread),
+        Ok(Err(error)) => Err(failed(error.to_string())),
+        Err(error) => Err(failed(error.to_string())),
+    }
 }
 
 async fn run(job: OutputJob) {
@@ -195,8 +215,16 @@ async fn run_lane(job: LaneJob, context: LaneContext) {
         news,
     } = context;
     let view = feed.view.clone();
-    let made = feed::start(feed).and_then(|feed| {
-        Lane::new(
+    let saver = saver::start(SaverJob {
+        key: key.clone(),
+        gauge: gauge.clone(),
+        lease,
+        plan: rules.checkpoint.clone(),
+        session,
+    });
+    let made = saver.and_then(|saver| {
+        let feed = feed::start(feed)?;
+        let lane = Lane::new(
             key,
             gauge.clone(),
             board.clone(),
@@ -206,10 +234,11 @@ async fn run_lane(job: LaneJob, context: LaneContext) {
             feed,
             clock.clone(),
             watermark,
-        )
+        )?;
+        Ok((Rc::new(lane), saver))
     });
-    let lane = match made {
-        Ok(lane) => Rc::new(lane),
+    let (lane, saver) = match made {
+        Ok(made) => made,
         Err(failure) => {
             gauge.finished.store(true, Ordering::Release);
             // A main thread that is gone wants no news.
@@ -228,8 +257,8 @@ async fn run_lane(job: LaneJob, context: LaneContext) {
         async move { lane.follow(clock).await }
     });
     let saving = spawn_local({
-        let (lane, plan) = (lane.clone(), rules.checkpoint.clone());
-        async move { saver::run(&lane, lease, &plan, &session).await }
+        let (lane, interval) = (lane.clone(), rules.checkpoint.flush_interval);
+        async move { saver::follow(&lane, saver, interval).await }
     });
     let pumps: Vec<_> = (0..rules.in_flight)
         .map(|_| spawn_local(pump(lane.clone(), client.connection())))
@@ -265,7 +294,10 @@ async fn run_lane(job: LaneJob, context: LaneContext) {
 /// One connection: takes the next event when it is due, and pushes it until IG has it.
 async fn pump(lane: Rc<Lane>, mut connection: Connection) {
     while let Some(ticket) = lane.next().await {
-        match connection.push(ticket.envelope, &lane.gauge.stop).await {
+        lane.gauge.in_flight.fetch_add(1, Ordering::Relaxed);
+        let end = connection.push(ticket.envelope, &lane.gauge.stop).await;
+        lane.gauge.in_flight.fetch_sub(1, Ordering::Relaxed);
+        match end {
             PushEnd::Taken { decision, retries } => lane.taken(ticket.sequence, decision, retries),
             PushEnd::Failed(failure) => return lane.fail(failure),
             PushEnd::Interrupted => return,

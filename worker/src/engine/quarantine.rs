@@ -60,24 +60,14 @@ mod tests {
     use crate::view::ViewFingerprint;
 
     fn progress() -> Progress {
-        Progress {
-            counts_from: None,
-            rows: 0,
-            admitted: 0,
-            duplicate: 0,
-            quarantined: 0,
-            undecided: 0,
-            retried: 0,
-            disordered: 0,
-            digest: String::new(),
-            recent_quarantines: Vec::new(),
-            view: ViewFingerprint {
+        Progress::zero(
+            None,
+            ViewFingerprint {
                 view_id: String::new(),
                 rows: 0,
                 digest: String::new(),
             },
-            complete: false,
-        }
+        )
     }
 
     fn after(plan: &QuarantinePlan, rows: impl Iterator<Item = bool>) -> (Progress, Option<u64>) {

@@ -154,24 +154,14 @@ mod tests {
     use crate::view::ViewFingerprint;
 
     fn start() -> Watermark {
-        let progress = Progress {
-            counts_from: None,
-            rows: 0,
-            admitted: 0,
-            duplicate: 0,
-            quarantined: 0,
-            undecided: 0,
-            retried: 0,
-            disordered: 0,
-            digest: "0".repeat(64),
-            recent_quarantines: Vec::new(),
-            view: ViewFingerprint {
+        let progress = Progress::zero(
+            None,
+            ViewFingerprint {
                 view_id: String::new(),
                 rows: 0,
                 digest: String::new(),
             },
-            complete: false,
-        };
+        );
         Watermark::new(progress, None).unwrap()
     }
 

@@ -1,11 +1,8 @@
-//! The body of an answer: read up to a bound, and the decision found in it without building the
-//! rest.
+//! The body of an answer: the decision found in it without building the rest, and what a message
+//! shows of it.
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use serde::Deserialize;
 
 use super::Decision;
@@ -15,47 +12,6 @@ pub const BODY_MAX: usize = 1 << 20;
 
 /// How much of an answer's body a message shows, in characters.
 const CLIP: usize = 160;
-
-/// Reads a body, at most [`BODY_MAX`] bytes of it; the second value says whether it was whole.
-pub async fn read(mut body: Incoming) -> hyper::Result<(Bytes, bool)> {
-    let mut first = Bytes::new();
-    let mut joined: Vec<u8> = Vec::new();
-    while let Some(frame) = body.frame().await {
-        // Trailers say nothing that we ask for.
-        let Ok(mut data) = frame?.into_data() else {
-            continue;
-        };
-        let room = BODY_MAX - first.len().max(joined.len());
-        let whole = data.len() <= room;
-        data.truncate(room);
-        if first.is_empty() && joined.is_empty() {
-            first = data;
-        } else {
-            if joined.is_empty() {
-                joined.extend_from_slice(&first);
-            }
-            joined.extend_from_slice(&data);
-        }
-        if !whole {
-            return Ok((
-                if joined.is_empty() {
-                    first
-                } else {
-                    joined.into()
-                },
-                false,
-            ));
-        }
-    }
-    Ok((
-        if joined.is_empty() {
-            first
-        } else {
-            joined.into()
-        },
-        true,
-    ))
-}
 
 #[derive(Deserialize)]
 struct Answer<'a> {

@@ -6,9 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue, USER_AGENT};
-use http::uri::{PathAndQuery, Scheme};
-use http::{HeaderName, Uri};
+use http::Uri;
+use http::uri::Scheme;
 use rustls_pki_types::ServerName;
 use tokio_rustls::TlsConnector;
 use worldstream_crds::Reason;
@@ -35,14 +34,14 @@ pub(super) struct Shared {
     /// The name or address that is connected to, an IPv6 address without brackets.
     pub host: String,
     pub port: u16,
-    /// The target of requests, in origin form.
-    pub target: Uri,
     pub tls: Option<(TlsConnector, ServerName<'static>)>,
     pub timeout: Duration,
     pub retry: RetryPlan,
     pub require_decision: bool,
     pub counters: Counters,
     auth: AuthPlan,
+    /// A request's head up to the credential.
+    head: String,
     resolved: Mutex<Option<(Instant, Arc<[SocketAddr]>)>>,
     /// Of `headers`; grows with every reading of the credential.
     generation: AtomicU64,
@@ -51,17 +50,18 @@ pub(super) struct Shared {
     reading: tokio::sync::Mutex<()>,
 }
 
-/// The headers of every request, with one reading of the credential.
+/// The head of every request, with one reading of the credential.
 pub(super) struct Headers {
     pub generation: u64,
-    pub map: HeaderMap,
-    credential: Option<HeaderName>,
+    /// All of a request's head up to the length of its body.
+    pub head: Vec<u8>,
+    secret: Option<String>,
 }
 
 impl Headers {
     /// The credential's value, to keep it out of messages.
     pub fn secret(&self) -> Option<&str> {
-        self.map.get(self.credential.as_ref()?)?.to_str().ok()
+        self.secret.as_deref()
     }
 }
 
@@ -119,24 +119,21 @@ impl GateClient {
             None
         };
 
-        let mut map = HeaderMap::with_capacity(4);
-        let header = HeaderValue::try_from(authority.as_str())
-            .map_err(|error| bad_url(&url).cause(&error))?;
-        map.insert(HOST, header);
-        map.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        map.insert(
-            USER_AGENT,
-            HeaderValue::from_static(concat!("worldstream/", env!("CARGO_PKG_VERSION"))),
+        let target = match uri.path_and_query() {
+            Some(path) if path.as_str().starts_with('/') => path.as_str(),
+            _ => "/",
+        };
+        let head = format!(
+            "POST {target} HTTP/1.1\r\nhost: {authority}\r\ncontent-type: application/json\r\n\
+             user-agent: worldstream/{}\r\n",
+            env!("CARGO_PKG_VERSION")
         );
-        let headers = headers(&plan.auth, &url, 0, map)?;
+        let headers = headers(&plan.auth, &url, 0, &head)?;
 
-        let path = uri.path_and_query().cloned();
-        let target = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
         Ok(GateClient(Arc::new(Shared {
             url,
             host,
             port,
-            target: target.into(),
             tls,
             // A moment that far ahead can still be written down.
             timeout: plan.timeout.min(Duration::from_secs(86_400 * 365)),
@@ -144,6 +141,7 @@ impl GateClient {
             require_decision: plan.require_decision,
             counters: Counters::new(),
             auth: plan.auth.clone(),
+            head,
             resolved: Mutex::new(None),
             generation: AtomicU64::new(0),
             headers: Mutex::new(Arc::new(headers)),
@@ -192,9 +190,8 @@ impl Shared {
         Counters::add(&self.counters.credential_reads);
         // A secret's file may lie on a slow mount, and this thread has other connections.
         let shared = self.clone();
-        let map = last.map.clone();
         let reading = tokio::task::spawn_blocking(move || {
-            headers(&shared.auth, &shared.url, refused + 1, map)
+            headers(&shared.auth, &shared.url, refused + 1, &shared.head)
         });
         let unreadable = |detail: String| {
             Failure::new(Reason::StreamFailed, &self.url)
@@ -238,19 +235,23 @@ impl Shared {
     }
 }
 
-/// The headers `map` with the credential as it is read now.
-fn headers(auth: &AuthPlan, url: &str, generation: u64, mut map: HeaderMap) -> Result<Headers> {
+/// A request's head: `start`, and the credential as it is read now.
+fn headers(auth: &AuthPlan, url: &str, generation: u64, start: &str) -> Result<Headers> {
     let credential = auth::credential(auth, url)?;
-    let name = credential
-        .as_ref()
-        .map(|credential| credential.name.clone());
+    let mut head = start.as_bytes().to_vec();
+    let mut secret = None;
     if let Some(credential) = credential {
-        map.insert(credential.name, credential.value);
+        head.extend_from_slice(credential.name.as_str().as_bytes());
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(credential.value.as_bytes());
+        head.extend_from_slice(b"\r\n");
+        secret = credential.value.to_str().ok().map(str::to_owned);
     }
+    head.extend_from_slice(b"content-length: ");
     Ok(Headers {
         generation,
-        map,
-        credential: name,
+        head,
+        secret,
     })
 }
 

@@ -1,25 +1,26 @@
 //! Pushing: one event at a time over one connection, tried again with the same bytes until it is
 //! taken, refused, or given up.
 
+use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
-use http::{Method, Request};
-use http_body_util::Full;
-use tokio::time::Sleep;
 use worldstream_crds::Reason;
 
 use super::PushEnd;
 use super::answer;
 use super::client::{Headers, Shared};
 use super::counters::Counters;
+use super::reply::{Buffer, Reply};
 use super::retry::{self, Next, RetryReason, Verdict};
-use super::wire::{self, Answer, Trouble, Wire};
+use super::wire::{self, Deadline, Trouble, Wire};
 use crate::failure::Failure;
 use crate::stop::Stop;
+
+/// What is kept for requests between two pushes.
+const REQUEST_KEPT: usize = 64 << 10;
 
 /// One connection to the gate with at most one request on it. It is made when it is needed, and
 /// made again whenever the gate closes it.
@@ -29,8 +30,12 @@ pub struct Connection {
     shared: Arc<Shared>,
     headers: Arc<Headers>,
     wire: Option<Wire>,
-    /// One timer for all exchanges: moving it is cheaper than making one.
-    deadline: Option<Pin<Box<Sleep>>>,
+    /// The request of the moment. Head and envelope are copied together, which costs less than a
+    /// write of two pieces.
+    request: Vec<u8>,
+    /// What came of the last answer.
+    buffer: Buffer,
+    deadline: Deadline,
 }
 
 /// How an attempt ended without an answer.
@@ -46,7 +51,9 @@ impl Connection {
             headers: shared.headers(),
             shared,
             wire: None,
-            deadline: None,
+            request: Vec::new(),
+            buffer: Buffer::default(),
+            deadline: Deadline::default(),
         }
     }
 
@@ -67,12 +74,16 @@ impl Connection {
         let shared = self.shared.clone();
         let counters = &shared.counters;
         let begun = Instant::now();
+        let mut attempt_begun = begun;
         let mut attempt = 0;
         let mut read_again = false;
         loop {
             attempt += 1;
             Counters::add(&counters.attempts);
-            let (reason, met, retry_after) = match self.attempt(&envelope, stop).await {
+            let (reason, met, retry_after) = match self
+                .attempt(&envelope, attempt_begun, stop)
+                .await
+            {
                 Ok(answer) => match self.verdict(&answer) {
                     Verdict::Taken(decision) => {
                         counters.settled();
@@ -95,6 +106,7 @@ impl Connection {
                         if stop.is_set() {
                             return PushEnd::Interrupted;
                         }
+                        attempt_begun = Instant::now();
                         continue;
                     }
                     Verdict::Unauthorized => {
@@ -106,8 +118,7 @@ impl Connection {
                         return PushEnd::Failed(self.rejected(&answer));
                     }
                     Verdict::Retry(reason) => {
-                        let after = answer.retry_after.as_ref();
-                        let after = after.and_then(|value| value.to_str().ok());
+                        let after = answer.retry_after.as_deref();
                         let after =
                             after.and_then(|value| retry::retry_after(value, SystemTime::now()));
                         (reason, self.describe(&answer), after)
@@ -141,51 +152,61 @@ impl Connection {
                         () = stop.wait() => return PushEnd::Interrupted,
                         () = tokio::time::sleep(pause) => {}
                     }
+                    attempt_begun = Instant::now();
                 }
             }
         }
     }
 
     /// One attempt: on the connection that is kept, and if that turns out to have been closed, on
-    /// a new one.
-    async fn attempt(&mut self, envelope: &Bytes, stop: &Stop) -> Result<Answer, NoAnswer> {
+    /// a new one. The answer's body is in the buffer.
+    async fn attempt(
+        &mut self,
+        envelope: &[u8],
+        begun: Instant,
+        stop: &Stop,
+    ) -> Result<Reply, NoAnswer> {
         if !self.shared.current(&self.headers) {
             self.headers = self.shared.headers();
         }
+        write_request(&mut self.request, &self.headers.head, envelope);
+        self.deadline.set(begun, self.shared.timeout);
         if let Some(wire) = self.wire.take() {
-            match self.exchange(wire, envelope).await {
+            match self.exchange(wire).await {
                 Err(trouble) if trouble.stale => Counters::add(&self.shared.counters.stale),
                 other => return other.map_err(NoAnswer::Trouble),
             }
         }
-        let mut deadline = restart(&mut self.deadline, self.shared.timeout);
+        let deadline = &mut self.deadline;
+        deadline.set(Instant::now(), self.shared.timeout);
         let wire = tokio::select! {
             biased;
             made = wire::connect(&self.shared) => made.map_err(NoAnswer::Trouble)?,
-            () = deadline.as_mut() => return Err(NoAnswer::Trouble(wire::late())),
+            () = poll_fn(|cx| deadline.poll(cx)) => return Err(NoAnswer::Trouble(wire::late())),
             () = stop.wait() => return Err(NoAnswer::Stopped),
         };
         Counters::add(&self.shared.counters.connections);
-        let request = request(&self.shared, &self.headers, envelope);
         // What connecting took is part of the attempt's time.
-        let (result, kept) = wire.exchange(request, deadline).await;
-        self.wire = kept;
+        let result = self.exchange(wire).await;
         result.map_err(NoAnswer::Trouble)
     }
 
-    /// One exchange on the connection that was kept.
-    async fn exchange(&mut self, wire: Wire, envelope: &Bytes) -> Result<Answer, Trouble> {
-        let request = request(&self.shared, &self.headers, envelope);
-        let deadline = restart(&mut self.deadline, self.shared.timeout);
-        let (result, kept) = wire.exchange(request, deadline).await;
+    async fn exchange(&mut self, wire: Wire) -> Result<Reply, Trouble> {
+        let (buffer, deadline) = (&mut self.buffer, &mut self.deadline);
+        let exchange = wire.exchange(&self.request, buffer, deadline);
+        let (result, kept) = exchange.await;
         self.wire = kept;
         result
     }
 
-    fn verdict(&self, answer: &Answer) -> Verdict {
+    fn body(&self, answer: &Reply) -> &[u8] {
+        &self.buffer.filled()[answer.body.clone()]
+    }
+
+    fn verdict(&self, answer: &Reply) -> Verdict {
         // Half a body is no JSON, and the body of an error holds no decision.
         let decision = if answer.whole && answer.status.as_u16() < 400 {
-            answer::decision(&answer.body)
+            answer::decision(self.body(answer))
         } else {
             None
         };
@@ -193,8 +214,8 @@ impl Connection {
     }
 
     /// Status and start of the body, for a message.
-    fn describe(&self, answer: &Answer) -> String {
-        let body = answer::clip(&answer.body, self.headers.secret());
+    fn describe(&self, answer: &Reply) -> String {
+        let body = answer::clip(self.body(answer), self.headers.secret());
         match (body.is_empty(), answer.whole) {
             (_, false) => format!(
                 "status {} with more than {} bytes: {body}",
@@ -206,24 +227,20 @@ impl Connection {
         }
     }
 
-    fn rejected(&self, answer: &Answer) -> Failure {
+    fn rejected(&self, answer: &Reply) -> Failure {
         Failure::new(Reason::IgPushRejected, &self.shared.url).found(self.describe(answer))
     }
 }
 
-fn request(shared: &Shared, headers: &Headers, envelope: &Bytes) -> Request<Full<Bytes>> {
-    let mut request = Request::new(Full::new(envelope.clone()));
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() = shared.target.clone();
-    *request.headers_mut() = headers.map.clone();
-    request
-}
-
-/// The timer, set to `timeout` from now.
-fn restart(timer: &mut Option<Pin<Box<Sleep>>>, timeout: Duration) -> Pin<&mut Sleep> {
-    let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
-    timer.as_mut().reset(tokio::time::Instant::now() + timeout);
-    timer.as_mut()
+fn write_request(request: &mut Vec<u8>, head: &[u8], envelope: &[u8]) {
+    request.clear();
+    // What one large envelope took is given back.
+    request.shrink_to(REQUEST_KEPT);
+    request.extend_from_slice(head);
+    let mut digits = itoa::Buffer::new();
+    request.extend_from_slice(digits.format(envelope.len()).as_bytes());
+    request.extend_from_slice(b"\r\n\r\n");
+    request.extend_from_slice(envelope);
 }
 
 /// From 0 to 1. Not secret, only unlike that of other connections: the keys of a fresh hasher.

@@ -6,6 +6,7 @@ mod auth;
 mod client;
 mod connection;
 mod counters;
+mod reply;
 mod retry;
 pub(crate) mod tls;
 mod wire;

@@ -75,7 +75,7 @@ pub enum Verdict {
 /// What an answer of this status means, with the decision that its body holds, if any.
 pub fn classify(status: StatusCode, decision: Option<Decision>, require_decision: bool) -> Verdict {
     match status.as_u16() {
-        // A 101 leaves HTTP, and hyper shows no other answer below 200.
+        // A 101 leaves HTTP, and no other answer below 200 is the last.
         ..200 => Verdict::Retry(RetryReason::Malformed),
         200..400 if decision.is_some() || !require_decision => Verdict::Taken(decision),
         300..400 => Verdict::Retry(RetryReason::Redirect),

@@ -1,27 +1,22 @@
 //! One HTTP/1.1 connection to the gate, and one exchange at a time on it.
 //!
-//! Whoever pushes drives the connection: request, answer and body move in one task, without a
-//! task beside it that would have to be woken for each.
+//! Whoever pushes drives the connection: request, answer and body move in one task. A request is
+//! one write of a head that is made ahead and the envelope; an answer is read into a buffer that
+//! is kept, and taken apart where it lies.
 
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http::header::{HeaderValue, RETRY_AFTER};
-use http::{Request, StatusCode};
-use http_body_util::Full;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
+use tokio_rustls::client::TlsStream;
 
-use super::answer;
 use super::client::Shared;
+use super::reply::{Bad, Buffer, Reader, Reply};
 use super::retry::RetryReason;
 
 /// Why an attempt brought no answer.
@@ -35,27 +30,23 @@ pub(super) struct Trouble {
     pub stale: bool,
 }
 
-/// A whole answer, or as much of it as is read.
-#[derive(Debug)]
-pub(super) struct Answer {
-    pub status: StatusCode,
-    pub retry_after: Option<HeaderValue>,
-    /// At most [`answer::BODY_MAX`] bytes.
-    pub body: Bytes,
-    /// Whether that was all of it.
-    pub whole: bool,
-}
-
-type Driver = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
-
 /// An open connection.
 pub(super) struct Wire {
-    send: SendRequest<Full<Bytes>>,
-    /// None: the connection has ended. It is dropped then, as only that tells `send` so.
-    driver: Option<Driver>,
-    /// Whether anything was received since it was last cleared.
-    heard: Arc<AtomicBool>,
+    stream: Stream,
     used: bool,
+}
+
+enum Stream {
+    Plain(TcpStream),
+    Secure(Box<TlsStream<TcpStream>>),
+}
+
+/// A moment by which an exchange must be over. The timer below it is moved only when it fires too
+/// early, which is cheaper than moving it for each exchange.
+#[derive(Default)]
+pub(super) struct Deadline {
+    at: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Trouble {
@@ -70,22 +61,38 @@ impl Trouble {
             }
             next = error.source();
         }
+        Trouble::saying(reason, text)
+    }
+
+    fn saying(reason: RetryReason, text: impl Into<String>) -> Self {
         Trouble {
             reason,
-            text,
+            text: text.into(),
             stale: false,
         }
     }
+}
 
-    fn ended(error: &hyper::Error, stale: bool) -> Self {
-        let reason = if error.is_parse() {
-            RetryReason::Malformed
-        } else {
-            RetryReason::Reset
+impl Deadline {
+    /// So long after `now`.
+    pub fn set(&mut self, now: Instant, timeout: Duration) {
+        self.at = Some(now + timeout);
+    }
+
+    /// Whether it has passed; wakes the task when it does.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(at) = self.at else {
+            return Poll::Pending;
         };
-        Trouble {
-            stale,
-            ..Trouble::new(reason, error)
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at.into())));
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            if Instant::now() >= at {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(at.into());
         }
     }
 }
@@ -97,14 +104,18 @@ pub(super) async fn connect(shared: &Shared) -> Result<Wire, Trouble> {
     stream
         .set_nodelay(true)
         .map_err(|error| Trouble::new(RetryReason::Connect, &error))?;
-    let Some((connector, name)) = &shared.tls else {
-        return open(stream).await;
+    let stream = match &shared.tls {
+        None => Stream::Plain(stream),
+        Some((connector, name)) => {
+            let secured = connector.connect(name.clone(), stream).await;
+            let stream = secured.map_err(|error| Trouble::new(RetryReason::Tls, &error))?;
+            Stream::Secure(Box::new(stream))
+        }
     };
-    let stream = connector
-        .connect(name.clone(), stream)
-        .await
-        .map_err(|error| Trouble::new(RetryReason::Tls, &error))?;
-    open(stream).await
+    Ok(Wire {
+        stream,
+        used: false,
+    })
 }
 
 /// Tries the gate's addresses in turn; each may take its share of the time, so that one that
@@ -131,177 +142,176 @@ async fn dial(shared: &Shared) -> Result<TcpStream, Trouble> {
             trouble.text = format!("{address}: {}", trouble.text);
             trouble
         }
-        None => Trouble {
-            reason: RetryReason::Resolve,
-            text: "the name has no address".to_owned(),
-            stale: false,
-        },
-    })
-}
-
-async fn open<S>(stream: S) -> Result<Wire, Trouble>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let heard = Arc::new(AtomicBool::new(false));
-    let io = TokioIo::new(Heard {
-        inner: stream,
-        heard: heard.clone(),
-    });
-    let (send, connection) = http1::handshake(io)
-        .await
-        .map_err(|error| Trouble::new(RetryReason::Connect, &error))?;
-    Ok(Wire {
-        send,
-        driver: Some(Box::pin(connection)),
-        heard,
-        used: false,
+        None => Trouble::saying(RetryReason::Resolve, "the name has no address"),
     })
 }
 
 impl Wire {
-    /// Sends a request and waits for the whole answer, until `deadline`. The wire comes back if
-    /// it can be used again, otherwise it is closed.
+    /// Sends a request and waits for the whole answer, until the deadline. The answer's body is
+    /// in `buffer`. The wire comes back if it can be used again, otherwise it is closed.
     pub async fn exchange(
         mut self,
-        request: Request<Full<Bytes>>,
-        mut deadline: Pin<&mut Sleep>,
-    ) -> (Result<Answer, Trouble>, Option<Wire>) {
-        let Wire {
-            send,
-            driver,
-            heard,
-            used,
-        } = &mut self;
-        let mut begun = false;
-        let result = {
-            let mut talk = pin!(talk(send, request));
-            poll_fn(|cx| {
-                drive(driver, cx);
-                if !begun {
-                    // What came while the connection was idle is no answer to this request; the
-                    // driver has ended over it.
-                    begun = true;
-                    heard.store(false, Ordering::Relaxed);
-                }
-                if let Poll::Ready(result) = talk.as_mut().poll(cx) {
-                    return Poll::Ready(result.map_err(|error| {
-                        let stale = *used && !heard.load(Ordering::Relaxed);
-                        Trouble::ended(&error, stale)
-                    }));
-                }
-                deadline.as_mut().poll(cx).map(|()| Err(late()))
-            })
-            .await
+        request: &[u8],
+        buffer: &mut Buffer,
+        deadline: &mut Deadline,
+    ) -> (Result<Reply, Trouble>, Option<Wire>) {
+        buffer.clear();
+        let mut exchange = Exchange {
+            stream: &mut self.stream,
+            begun: false,
+            request,
+            sent: 0,
+            flushed: false,
+            broken: None,
+            heard: false,
+            reader: Reader::new(),
+            buffer,
         };
-        let whole = matches!(&result, Ok(answer) if answer.whole);
-        if whole && self.idle().await {
-            self.used = true;
-            return (result, Some(self));
-        }
-        (result, None)
-    }
-
-    /// Lets the connection come to rest after an answer; false if it ended instead, because the
-    /// gate closed it or sent more than the answer.
-    async fn idle(&mut self) -> bool {
-        poll_fn(|cx| {
-            drive(&mut self.driver, cx);
-            Poll::Ready(self.driver.is_some())
+        let result = poll_fn(|cx| match exchange.poll(cx) {
+            Poll::Ready(result) => Poll::Ready(result),
+            Poll::Pending => deadline.poll(cx).map(|()| Err(late())),
         })
-        .await
-    }
-}
-
-fn drive(driver: &mut Option<Driver>, cx: &mut Context<'_>) {
-    if let Some(connection) = driver
-        && connection.as_mut().poll(cx).is_ready()
-    {
-        *driver = None;
+        .await;
+        match result {
+            Ok(reply) if reply.reusable => {
+                self.used = true;
+                (Ok(reply), Some(self))
+            }
+            Ok(reply) => (Ok(reply), None),
+            Err(mut trouble) => {
+                // Only a connection that ended says by its silence that nobody read the request.
+                let ended = trouble.reason == RetryReason::Reset;
+                let idle = !exchange.begun;
+                trouble.stale = self.used && (idle || ended && !exchange.heard);
+                (Err(trouble), None)
+            }
+        }
     }
 }
 
 /// What an exchange that takes too long ends with.
 pub(super) fn late() -> Trouble {
-    Trouble {
-        reason: RetryReason::Timeout,
-        text: "no whole answer in time".to_owned(),
-        stale: false,
-    }
+    Trouble::saying(RetryReason::Timeout, "no whole answer in time")
 }
 
-async fn talk(
-    send: &mut SendRequest<Full<Bytes>>,
-    request: Request<Full<Bytes>>,
-) -> hyper::Result<Answer> {
-    send.ready().await?;
-    let response = send
-        .try_send_request(request)
-        .await
-        .map_err(|error| error.into_error())?;
-    let status = response.status();
-    let retry_after = if status.is_success() {
-        None
-    } else {
-        response.headers().get(RETRY_AFTER).cloned()
-    };
-    let (body, whole) = answer::read(response.into_body()).await?;
-    Ok(Answer {
-        status,
-        retry_after,
-        body,
-        whole,
-    })
+/// An exchange under way.
+struct Exchange<'a> {
+    stream: &'a mut Stream,
+    /// The connection was silent before the request.
+    begun: bool,
+    request: &'a [u8],
+    /// Bytes of it that are written.
+    sent: usize,
+    flushed: bool,
+    /// Why nothing more can be written: what came before that may still be read.
+    broken: Option<io::Error>,
+    /// Something of the answer came.
+    heard: bool,
+    reader: Reader,
+    buffer: &'a mut Buffer,
 }
 
-/// A stream that notes when something was received.
-struct Heard<S> {
-    inner: S,
-    heard: Arc<AtomicBool>,
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let filled = buf.filled().len();
-        let read = Pin::new(&mut self.inner).poll_read(cx, buf);
-        if buf.filled().len() > filled {
-            self.heard.store(true, Ordering::Relaxed);
+impl Exchange<'_> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Reply, Trouble>> {
+        if !self.begun {
+            // What came while the connection was idle is no answer to this request.
+            match self.stream.poll_read(cx, self.buffer) {
+                Poll::Pending => self.begun = true,
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(ended())),
+                Poll::Ready(Ok(_)) => {
+                    let text = "an answer before the request";
+                    let trouble = Trouble::saying(RetryReason::Malformed, text);
+                    return Poll::Ready(Err(trouble));
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(reset(&error))),
+            }
         }
-        read
+        if !self.flushed
+            && self.broken.is_none()
+            && let Poll::Ready(Err(error)) = self.write(cx)
+        {
+            self.broken = Some(error);
+        }
+        loop {
+            match self.stream.poll_read(cx, self.buffer) {
+                Poll::Pending => {
+                    return match self.broken.take() {
+                        Some(error) => Poll::Ready(Err(reset(&error))),
+                        None => Poll::Pending,
+                    };
+                }
+                Poll::Ready(Ok(0)) => {
+                    return Poll::Ready(match (self.reader.end(), self.broken.take()) {
+                        (Ok(reply), _) => Ok(reply),
+                        (Err(_), Some(error)) => Err(reset(&error)),
+                        (Err(_), None) => Err(ended()),
+                    });
+                }
+                Poll::Ready(Ok(_)) => self.heard = true,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(reset(&error))),
+            }
+            match self.reader.read(self.buffer) {
+                Ok(None) => {}
+                Ok(Some(mut reply)) => {
+                    // An answer to a request that is not out yet leaves the rest of it behind.
+                    reply.reusable &= self.flushed;
+                    return Poll::Ready(Ok(reply));
+                }
+                Err(Bad::Malformed(text)) => {
+                    return Poll::Ready(Err(Trouble::saying(RetryReason::Malformed, text)));
+                }
+                Err(Bad::Cut) => return Poll::Ready(Err(ended())),
+            }
+        }
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.sent < self.request.len() {
+            match ready!(self.stream.poll_write(cx, &self.request[self.sent..]))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                count => self.sent += count,
+            }
+        }
+        ready!(self.stream.poll_flush(cx))?;
+        self.flushed = true;
+        Poll::Ready(Ok(()))
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
+fn reset(error: &io::Error) -> Trouble {
+    Trouble::new(RetryReason::Reset, error)
+}
+
+fn ended() -> Trouble {
+    let text = "the connection ended before the answer was whole";
+    Trouble::saying(RetryReason::Reset, text)
+}
+
+impl Stream {
+    /// Reads into the buffer; how many bytes came, none at the connection's end.
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut Buffer) -> Poll<io::Result<usize>> {
+        let mut room = ReadBuf::new(buffer.room());
+        ready!(match self {
+            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, &mut room),
+            Stream::Secure(stream) => Pin::new(stream.as_mut()).poll_read(cx, &mut room),
+        })?;
+        let count = room.filled().len();
+        buffer.came(count);
+        Poll::Ready(Ok(count))
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Stream::Secure(stream) => Pin::new(stream.as_mut()).poll_write(cx, bytes),
+        }
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
-
-    // Head and body leave in one system call.
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            // What is written to a socket is on its way.
+            Stream::Plain(_) => Poll::Ready(Ok(())),
+            Stream::Secure(stream) => Pin::new(stream.as_mut()).poll_flush(cx),
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use crate::clock::{Anchor, Mono, Motion, Timeline};
-use crate::engine::Board;
+use crate::engine::{Board, LaneGauge};
 use crate::time::EventTime;
 
 /// An output's figures. Counts are since the attempt's start.
@@ -36,10 +36,7 @@ pub struct OutputFigures {
 pub fn of(board: &Board, timeline: &Timeline, now: Mono) -> Vec<OutputFigures> {
     let mut outputs: Vec<OutputFigures> = Vec::new();
     for lane in &board.lanes {
-        let lag = timeline
-            .at(now)
-            .and_then(|revision| stand(&revision.motion, now))
-            .map(|(anchor, stand)| lane.lag(&anchor, stand));
+        let lag = lag(lane, timeline, now);
         let one = OutputFigures {
             output_id: lane.output_id.clone(),
             rows: lane.view_rows,
@@ -69,9 +66,15 @@ pub fn of(board: &Board, timeline: &Timeline, now: Mono) -> Vec<OutputFigures> {
     outputs
 }
 
+/// How far a lane is behind the clock; none where there is no schedule.
+pub fn lag(lane: &LaneGauge, timeline: &Timeline, now: Mono) -> Option<Duration> {
+    let (anchor, stand) = stand(&timeline.at(now)?.motion, now)?;
+    Some(lane.lag(&anchor, stand))
+}
+
 /// The schedule, and the moment on it that the clock has come to: while it is held, that moment
 /// stands still, and an output that has sent everything up to it is not behind.
-fn stand(motion: &Motion, now: Mono) -> Option<(Anchor, Mono)> {
+pub fn stand(motion: &Motion, now: Mono) -> Option<(Anchor, Mono)> {
     match *motion {
         Motion::Running(anchor) => Some((anchor, now)),
         Motion::Held { anchor, at } => Some((anchor, anchor.due(at).min(now))),

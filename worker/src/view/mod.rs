@@ -4,6 +4,7 @@
 mod ahead;
 mod check;
 mod columns;
+mod extent;
 mod footer;
 mod guarded;
 mod object;
@@ -16,6 +17,7 @@ mod source;
 mod tests;
 
 pub use check::{fingerprint, plan_view};
+pub use extent::{Extent, extent};
 pub use footer::Footers;
 pub use reader::{ReadLimits, ResumeAt, RowReader, Usage, place_of};
 pub use scan::{StepBack, ViewScan, scan};

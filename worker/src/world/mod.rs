@@ -20,7 +20,7 @@ pub mod verify;
 
 pub use root::open;
 pub use store::WorldStore;
-pub use verify::verify;
+pub use verify::{verify, verify_output};
 
 use worldstream_crds::TrafficMode;
 pub use worldstream_crds::selection::Role;

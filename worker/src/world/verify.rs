@@ -5,14 +5,16 @@ use super::catalogue::{self, Catalogue};
 use super::gatemap::GateMap;
 use super::gates::Gates;
 use super::identity::{fallback_pack_key, sha256_hex};
+use super::selection::Selection;
 use super::template::world_key;
 use super::{
-    Pack, SelectedOutput, VerifiedWorld, WorldStore, pack, producer, receipt, root, scenario,
-    selection,
+    Pack, Receipt, SelectedOutput, VerifiedWorld, WorldKey, WorldStore, pack, producer, receipt,
+    root, scenario, selection,
 };
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::plan::WorldPlan;
 use crate::view::ViewPlan;
+use worldstream_crds::Reason;
 
 /// Verifies the world that a plan names; reads no row and sends nothing.
 ///
@@ -31,19 +33,20 @@ pub async fn verify_with(
     plan: &WorldPlan,
     plan_view: impl AsyncFn(&WorldStore, &str, &str) -> Result<ViewPlan>,
 ) -> Result<VerifiedWorld> {
-    let store = root::open(plan)?;
-    let receipt = receipt::read(&store).await?;
-    let scenario_id = scenario::resolve(&store, plan.scenario.as_deref()).await?;
-    let key = world_key(&receipt, scenario_id);
-    let pack = read_pack(plan, &store, &key).await?;
-
+    let world = Opened::read(plan).await?;
+    let Opened {
+        store,
+        receipt,
+        key,
+        ..
+    } = &world;
     let catalogue = Catalogue::parse(&plan.catalogue)?;
     let gate_map = GateMap::parse(&plan.gate_map)?;
     let selection = selection::select(&plan.selection, &catalogue)?;
     let gates = Gates {
-        store: &store,
+        store,
         map: &gate_map,
-        key: &key,
+        key,
         run_id: &receipt.run_id,
     };
     let selected = selection.outputs.iter().map(|(_, output)| output);
@@ -51,32 +54,84 @@ pub async fn verify_with(
         .check(selected, plan.gate_check, plan.gate_upstream)
         .await?;
     producer::check(&plan.producer_id, plan.producer_allowlist.as_ref())?;
+    world.with_views(selection, plan_view).await
+}
 
-    let mut outputs = Vec::with_capacity(selection.outputs.len());
-    for (role, output) in selection.outputs {
-        let view = plan_view(&store, &key.scenario_id, &output.id).await?;
-        outputs.push(SelectedOutput {
-            id: output.id,
-            role,
-            primary_key: output.primary_key,
-            view,
-        });
+/// [`verify`] of what a worker needs of a world that was verified as a whole before: the world's
+/// identity and the view of its own output, and neither the gates nor other views.
+///
+/// # Errors
+/// As [`verify`], and `OUTPUT_UNKNOWN` for an output that is not selected.
+pub async fn verify_output(plan: &WorldPlan, output_id: &str) -> Result<VerifiedWorld> {
+    let world = Opened::read(plan).await?;
+    let catalogue = Catalogue::parse(&plan.catalogue)?;
+    let mut selection = selection::select(&plan.selection, &catalogue)?;
+    selection
+        .outputs
+        .retain(|(_, output)| output.id == output_id);
+    if selection.outputs.is_empty() {
+        return Err(Failure::new(Reason::OutputUnknown, output_id)
+            .found("an output that the plan does not select"));
     }
-    let pack_key = match &pack {
-        Some(pack) => pack.oracle_pack_id.clone(),
-        None => fallback_pack_key(store.root()),
-    };
-    Ok(VerifiedWorld {
-        root: store.root().to_owned(),
-        store,
-        receipt,
-        key,
-        pack,
-        pack_key,
-        outputs,
-        mode: selection.mode,
-        warnings: selection.warnings,
-    })
+    producer::check(&plan.producer_id, plan.producer_allowlist.as_ref())?;
+    world.with_views(selection, crate::view::plan_view).await
+}
+
+/// A world whose identity is known: which run made it, and which pack it is.
+struct Opened {
+    store: WorldStore,
+    receipt: Receipt,
+    key: WorldKey,
+    pack: Option<Pack>,
+}
+
+impl Opened {
+    async fn read(plan: &WorldPlan) -> Result<Self> {
+        let store = root::open(plan)?;
+        let receipt = receipt::read(&store).await?;
+        let scenario_id = scenario::resolve(&store, plan.scenario.as_deref()).await?;
+        let key = world_key(&receipt, scenario_id);
+        let pack = read_pack(plan, &store, &key).await?;
+        Ok(Opened {
+            store,
+            receipt,
+            key,
+            pack,
+        })
+    }
+
+    /// Checks the view of each selected output.
+    async fn with_views(
+        self,
+        selection: Selection,
+        plan_view: impl AsyncFn(&WorldStore, &str, &str) -> Result<ViewPlan>,
+    ) -> Result<VerifiedWorld> {
+        let mut outputs = Vec::with_capacity(selection.outputs.len());
+        for (role, output) in selection.outputs {
+            let view = plan_view(&self.store, &self.key.scenario_id, &output.id).await?;
+            outputs.push(SelectedOutput {
+                id: output.id,
+                role,
+                primary_key: output.primary_key,
+                view,
+            });
+        }
+        let pack_key = match &self.pack {
+            Some(pack) => pack.oracle_pack_id.clone(),
+            None => fallback_pack_key(self.store.root()),
+        };
+        Ok(VerifiedWorld {
+            root: self.store.root().to_owned(),
+            store: self.store,
+            receipt: self.receipt,
+            key: self.key,
+            pack: self.pack,
+            pack_key,
+            outputs,
+            mode: selection.mode,
+            warnings: selection.warnings,
+        })
+    }
 }
 
 async fn read_pack(

@@ -1,14 +1,18 @@
-//! The file backend: the conformance suite, crashes between any two steps of a save, broken
-//! files, and other processes.
+//! The file backend: the conformance suite, broken files, and other processes.
+
+mod crashes;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::json;
 
+use super::super::Cursor;
 use super::*;
 use crate::checkpoint::conformance::{self, Reference, Subject, checkpoint, cursor, key};
+use crate::checkpoint::mirror;
 
 struct Files {
     root: tempfile::TempDir,
@@ -108,24 +112,60 @@ impl Bed {
         self.place().folder
     }
 
-    fn take(&self) -> Held {
-        Held::take(self.place(), self.key.output_id.clone()).unwrap()
+    fn take(&self) -> Both {
+        let (held, file) = Held::take(&self.place(), &self.key.output_id).unwrap();
+        Both { held, file }
+    }
+
+    fn lease(&self) -> FileLease {
+        FileLease::take(&self.place(), &self.key.output_id).unwrap()
     }
 
     fn load(&self) -> Checkpoint {
         self.place().load().unwrap().checkpoint
     }
 
+    /// What the reference would find.
+    fn mirrored(&self) -> Option<Cursor> {
+        let document = self.place().read_cursor().unwrap();
+        document.map(|(document, _)| document.cursor)
+    }
+
     /// What a process would find that starts with this folder as it is now.
     fn crash(&self) -> Checkpoint {
         let copy = Bed::new();
         copy_folder(&self.folder(), &copy.folder());
-        let held = copy.take();
-        let loaded = held.current.clone();
+        let both = copy.take();
+        let loaded = both.held.current.clone();
         assert!(!disk::temporary(&copy.folder().join(CURSOR_FILE)).exists());
-        drop(held);
+        assert_eq!(copy.mirrored(), loaded.cursor);
+        drop(both);
         assert_eq!(copy.load(), loaded);
         loaded
+    }
+}
+
+/// A save and the replacement that follows it, one after the other, without a thread between.
+struct Both {
+    held: Held,
+    file: CursorFile,
+}
+
+/// Where they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum At {
+    Save(Step),
+    Mirror(mirror::Step),
+}
+
+impl Both {
+    fn save(
+        &mut self,
+        next: &Checkpoint,
+        hook: &mut dyn FnMut(At) -> io::Result<()>,
+    ) -> Result<()> {
+        self.held.save(next, &mut |step| hook(At::Save(step)))?;
+        self.file.replace(&mut |step| hook(At::Mirror(step)))
     }
 }
 
@@ -137,144 +177,8 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
-fn pass(_: Step) -> io::Result<()> {
+fn pass(_: At) -> io::Result<()> {
     Ok(())
-}
-
-const STEPS: [Step; 5] = [
-    Step::Begun,
-    Step::ProgressWritten,
-    Step::CursorWritten,
-    Step::CursorReplaced,
-    Step::FolderSynced,
-];
-
-#[test]
-fn a_crash_after_any_step_leaves_the_old_checkpoint_or_the_new() {
-    let bed = Bed::new();
-    let mut held = bed.take();
-    let mut old = Checkpoint {
-        cursor: None,
-        progress: None,
-    };
-    for row in 0..6 {
-        let mut new = checkpoint(0, row / 2);
-        new.progress.as_mut().unwrap().retried = row;
-        let mut seen = Vec::new();
-        held.save(&new, &mut |step| {
-            let found = bed.crash();
-            // The same cursor's later figures may count as soon as they are there; those of
-            // another cursor never before it is.
-            let early = old.cursor == new.cursor && step != Step::Begun;
-            match step {
-                Step::CursorReplaced | Step::FolderSynced => assert_eq!(found, new, "{step:?}"),
-                _ if early => assert_eq!(found, new, "{step:?}"),
-                _ => assert_eq!(found, old, "{step:?}"),
-            }
-            seen.push(step);
-            Ok(())
-        })
-        .unwrap();
-        assert_eq!(seen, STEPS);
-        old = new;
-    }
-}
-
-#[test]
-fn a_write_that_a_crash_tore_leaves_the_old_checkpoint() {
-    let bed = Bed::new();
-    let mut held = bed.take();
-    for row in 0..4 {
-        held.save(&checkpoint(0, row), &mut pass).unwrap();
-    }
-    let old = checkpoint(0, 3);
-    for row in 4..6 {
-        held.save(&checkpoint(0, row), &mut |step| {
-            let files: &[PathBuf] = match step {
-                Step::ProgressWritten => &Slot::BOTH.map(|slot| slot.path(&bed.folder())),
-                Step::CursorWritten => &[disk::temporary(&bed.folder().join(CURSOR_FILE))],
-                _ => return Ok(()),
-            };
-            for file in files {
-                let copy = Bed::new();
-                copy_folder(&bed.folder(), &copy.folder());
-                let name = copy.folder().join(file.file_name().unwrap());
-                let bytes = fs::read(&name).unwrap();
-                let entry = serde_json::from_slice::<serde_json::Value>(&bytes).unwrap();
-                let is_new =
-                    entry["cursor"]["last_row_index"] == row || entry["last_row_index"] == row;
-                for cut in (0..bytes.len().min(1_500)).step_by(7) {
-                    fs::write(&name, &bytes[..cut]).unwrap();
-                    let found = copy.load();
-                    if is_new {
-                        assert_eq!(found, checkpoint(0, row - 1), "{step:?} {cut}");
-                    } else {
-                        // Damage to what is in use is no crash of ours; the cursor survives it.
-                        assert_eq!(found.cursor, Some(cursor(0, row - 1)));
-                    }
-                }
-            }
-            Ok(())
-        })
-        .unwrap();
-    }
-    assert_ne!(bed.load(), old);
-}
-
-#[test]
-fn a_save_that_fails_at_any_step_can_be_tried_again() {
-    for failing in STEPS {
-        for later in [false, true] {
-            let bed = Bed::new();
-            let mut held = bed.take();
-            held.save(&checkpoint(0, 1), &mut pass).unwrap();
-            for _ in 0..3 {
-                let failure = held
-                    .save(&checkpoint(0, 2), &mut |step| {
-                        if step == failing {
-                            return Err(io::Error::from(io::ErrorKind::StorageFull));
-                        }
-                        Ok(())
-                    })
-                    .unwrap_err();
-                assert_eq!(failure.reason(), Reason::StreamFailed);
-                assert_eq!(failure.exit_code(), worldstream_crds::ExitCode::Unavailable);
-                let found = bed.crash();
-                assert!(
-                    found == checkpoint(0, 1) || found == checkpoint(0, 2),
-                    "{failing:?}: {found:?}"
-                );
-            }
-            let next = checkpoint(0, if later { 5 } else { 2 });
-            held.save(&next, &mut |_| {
-                let found = bed.crash();
-                assert!(
-                    [checkpoint(0, 1), checkpoint(0, 2), next.clone()].contains(&found),
-                    "{failing:?}: {found:?}"
-                );
-                Ok(())
-            })
-            .unwrap();
-            assert_eq!(bed.crash(), next);
-        }
-    }
-}
-
-#[test]
-fn a_disk_that_refuses_damages_nothing() {
-    let bed = Bed::new();
-    let mut held = bed.take();
-    held.save(&checkpoint(0, 1), &mut pass).unwrap();
-    // A folder where the temporary file must go: no write of the cursor can succeed.
-    let blocked = disk::temporary(&bed.folder().join(CURSOR_FILE));
-    fs::create_dir(&blocked).unwrap();
-    for row in 2..5 {
-        held.save(&checkpoint(0, row), &mut pass).unwrap_err();
-        assert_eq!(bed.load(), checkpoint(0, 1));
-    }
-    fs::remove_dir(&blocked).unwrap();
-    held.save(&checkpoint(0, 5), &mut pass).unwrap();
-    assert_eq!(bed.crash(), checkpoint(0, 5));
 }
 
 #[test]
@@ -282,15 +186,15 @@ fn every_save_is_a_line_of_the_history() {
     let bed = Bed::new();
     let history = bed.folder().join(HISTORY_FILE);
     for row in [1, 2] {
-        let mut held = bed.take();
-        held.save(&checkpoint(0, row), &mut pass).unwrap();
-        drop(held);
+        let mut both = bed.take();
+        both.save(&checkpoint(0, row), &mut pass).unwrap();
+        drop(both);
         // A crash tore the last line.
         let mut file = OpenOptions::new().append(true).open(&history).unwrap();
         file.write_all(b"{\"last_f").unwrap();
     }
-    let mut held = bed.take();
-    held.save(&checkpoint(0, 3), &mut pass).unwrap();
+    let mut both = bed.take();
+    both.save(&checkpoint(0, 3), &mut pass).unwrap();
     let text = fs::read_to_string(&history).unwrap();
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines.len(), 5, "{text}");
@@ -311,27 +215,60 @@ fn a_cursor_that_another_producer_moves_meanwhile_is_a_conflict() {
     };
     let key = key("moved");
     let place = FileStore::new(files.root.path()).place(&key);
-    let mut held = Held::take(place, key.output_id.clone()).unwrap();
-    held.save(&checkpoint(0, 1), &mut pass).unwrap();
+    let (held, file) = Held::take(&place, &key.output_id).unwrap();
+    let mut both = Both { held, file };
+    both.save(&checkpoint(0, 1), &mut pass).unwrap();
     // The same cursor once more is no harm.
     files.write(&key, &cursor(0, 1)).now_or_never().unwrap();
-    held.save(&checkpoint(0, 2), &mut pass).unwrap();
+    both.save(&checkpoint(0, 2), &mut pass).unwrap();
     files.write(&key, &cursor(0, 9)).now_or_never().unwrap();
     for _ in 0..2 {
-        let failure = held.save(&checkpoint(0, 3), &mut pass).unwrap_err();
+        let failure = both.save(&checkpoint(0, 3), &mut pass).unwrap_err();
         assert_eq!(failure.reason(), Reason::CheckpointConflict);
         assert!(failure.message().contains("row 9"), "{failure}");
     }
     assert_eq!(files.read(&key).now_or_never().unwrap(), Some(cursor(0, 9)));
+    drop(both);
+    // What was saved beside it is not what the cursor says.
+    let left = Checkpoint {
+        cursor: Some(cursor(0, 9)),
+        progress: None,
+    };
+    assert_eq!(place.load().unwrap().checkpoint, left);
+    let (held, _file) = Held::take(&place, &key.output_id).unwrap();
+    assert_eq!(held.current, left);
+}
+
+#[tokio::test]
+async fn a_lease_says_so_when_its_cursor_is_moved() {
+    let files = Files {
+        root: tempfile::tempdir().unwrap(),
+    };
+    let key = key("moved");
+    let mut lease = files.store().take(&key).await.unwrap();
+    lease.save(&checkpoint(0, 1)).await.unwrap();
+    lease.settle().await.unwrap();
+    files.write(&key, &cursor(0, 9)).await;
+    // It is found when the cursor is to follow, and then at every save.
+    lease.save(&checkpoint(0, 2)).await.unwrap();
+    for _ in 0..2 {
+        let failure = lease.settle().await.unwrap_err();
+        assert_eq!(failure.reason(), Reason::CheckpointConflict);
+        let failure = lease.save(&checkpoint(0, 3)).await.unwrap_err();
+        assert_eq!(failure.reason(), Reason::CheckpointConflict);
+        assert!(failure.message().contains("row 9"), "{failure}");
+    }
+    drop(lease);
+    assert_eq!(files.read(&key).await, Some(cursor(0, 9)));
 }
 
 #[test]
 fn a_folder_that_is_taken_away_is_a_conflict() {
     let bed = Bed::new();
-    let mut held = bed.take();
-    held.save(&checkpoint(0, 1), &mut pass).unwrap();
+    let mut both = bed.take();
+    both.save(&checkpoint(0, 1), &mut pass).unwrap();
     fs::remove_dir_all(bed.folder()).unwrap();
-    let failure = held.save(&checkpoint(0, 2), &mut pass).unwrap_err();
+    let failure = both.save(&checkpoint(0, 2), &mut pass).unwrap_err();
     assert_eq!(failure.reason(), Reason::CheckpointConflict);
     assert!(!bed.folder().exists());
 }
@@ -346,15 +283,15 @@ fn outputs_whose_folders_share_a_name_are_told_apart() {
             ..key("shared")
         })
     };
-    let mut held = Held::take(place("a/b"), "a/b".into()).unwrap();
+    let (mut held, file) = Held::take(&place("a/b"), "a/b").unwrap();
     let mut nothing = conformance::progress(0);
     nothing.complete = true;
     let end = Checkpoint {
         cursor: None,
         progress: Some(nothing),
     };
-    held.save(&end, &mut pass).unwrap();
-    drop(held);
+    held.save(&end, &mut |_| Ok(())).unwrap();
+    drop((held, file));
     let failure = place("a_b").load().unwrap_err();
     assert_eq!(failure.reason(), Reason::CheckpointUnreadable);
     assert!(failure.message().contains("output_id"), "{failure}");
@@ -475,7 +412,7 @@ fn what_is_no_cursor_is_refused_by_file_and_field() {
     let path = bed.folder().join(CURSOR_FILE);
     for (bytes, parts) in cases {
         fs::write(&path, &bytes).unwrap();
-        let taken = Held::take(bed.place(), bed.key.output_id.clone())
+        let taken = Held::take(&bed.place(), &bed.key.output_id)
             .err()
             .unwrap_or_else(|| panic!("taken: {}", String::from_utf8_lossy(&bytes)));
         for failure in [taken, bed.place().load().unwrap_err()] {
@@ -517,7 +454,7 @@ fn what_is_no_file_is_refused() {
             output: Output::Is("o".into()),
         };
         make(&root.path().join(CURSOR_FILE));
-        let failure = Held::take(place, "o".into()).err().unwrap();
+        let failure = Held::take(&place, "o").err().unwrap();
         assert_eq!(failure.reason(), Reason::CheckpointUnreadable);
         assert!(failure.message().contains(found), "{failure}");
     }
@@ -530,7 +467,7 @@ fn a_root_that_cannot_hold_checkpoints_fails_closed() {
     fs::write(&file, "").unwrap();
     let key = key("root");
     let place = FileStore::new(file.join("below")).place(&key);
-    let failure = Held::take(place, key.output_id.clone()).err().unwrap();
+    let failure = Held::take(&place, &key.output_id).err().unwrap();
     assert_eq!(
         failure.exit_code(),
         worldstream_crds::ExitCode::FailClosed,
@@ -547,8 +484,8 @@ fn child_process() {
     };
     let key = key("bed");
     let place = FileStore::new(root).place(&key);
-    let mut held = match Held::take(place, key.output_id.clone()) {
-        Ok(held) => held,
+    let mut lease = match FileLease::take(&place, &key.output_id) {
+        Ok(lease) => lease,
         Err(failure) => {
             println!("refused {failure}");
             return;
@@ -556,7 +493,8 @@ fn child_process() {
     };
     println!("holds");
     for row in 0..u64::MAX {
-        held.save(&checkpoint(0, row), &mut pass).unwrap();
+        let next = checkpoint(0, row);
+        lease.held.save(&next, &mut |_| Ok(())).unwrap();
     }
 }
 
@@ -592,9 +530,7 @@ fn a_second_process_is_refused_and_a_killed_one_is_no_obstacle() {
         let holds = lines.find(|line| line.as_ref().unwrap().contains("holds"));
         if round == 0 {
             assert!(holds.is_some());
-            let failure = Held::take(bed.place(), bed.key.output_id.clone())
-                .err()
-                .unwrap();
+            let failure = Held::take(&bed.place(), &bed.key.output_id).err().unwrap();
             let them = format!("process {}", process.id());
             assert!(failure.message().contains(&them), "{failure}");
         }
@@ -612,10 +548,10 @@ fn a_second_process_is_refused_and_a_killed_one_is_no_obstacle() {
         process.kill().unwrap();
         process.wait().unwrap();
         let found = bed.take();
-        let cursor = found.current.cursor.clone();
+        let cursor = found.held.current.cursor.clone();
         let row = cursor.expect("it saved").last_row_index;
         assert!(row >= last);
-        assert_eq!(found.current, checkpoint(0, row));
+        assert_eq!(found.held.current, checkpoint(0, row));
         drop(found);
         fs::remove_dir_all(bed.folder()).unwrap();
         last = 0;
@@ -623,15 +559,15 @@ fn a_second_process_is_refused_and_a_killed_one_is_no_obstacle() {
 }
 
 #[tokio::test]
-async fn a_save_that_is_dropped_is_written_before_the_lock_is_released() {
+async fn a_lease_that_is_dropped_brings_the_cursor_up_before_the_lock_is_released() {
     let bed = Bed::new();
     let store = FileStore::new(bed.root.path());
-    for row in 0..20 {
+    for row in 0..10 {
         let mut lease = store.take(&bed.key).await.unwrap();
         let next = checkpoint(0, row);
-        // Polled once, so that the write begins, and dropped.
-        let _ = lease.save(&next).now_or_never();
+        lease.save(&next).await.unwrap();
         drop(lease);
+        assert_eq!(bed.mirrored(), next.cursor);
         let lease = store.take(&bed.key).await.unwrap();
         assert_eq!(lease.loaded(), &next);
     }

@@ -121,6 +121,9 @@ impl Lane {
             Some(Feed::Batch(batch)) => {
                 self.gauge
                     .set_next(batch.events.first().map(|event| event.ts));
+                self.gauge
+                    .buffered
+                    .store(batch.events.len() as u64, Relaxed);
                 turn.batch = Some(batch);
                 turn.at = 0;
             }
@@ -145,6 +148,7 @@ impl Lane {
     fn finish(&self, turn: &mut Turn) {
         turn.ended = true;
         turn.batch = None;
+        self.gauge.buffered.store(0, Relaxed);
         self.gauge.set_next(None);
     }
 
@@ -164,6 +168,9 @@ impl Lane {
             sequence
         };
         turn.at += 1;
+        self.gauge.set_issued(event.ts);
+        let buffered = batch.events.len() - turn.at;
+        self.gauge.buffered.store(buffered as u64, Relaxed);
         if let Some(next) = batch.events.get(turn.at) {
             self.gauge.set_next(Some(next.ts));
         }
@@ -171,6 +178,7 @@ impl Lane {
         if let Some(due) = due {
             let micros = now.since(due).as_micros() as u64;
             self.lateness.borrow_mut().saturating_record(micros.max(1));
+            self.gauge.lateness.record(micros);
         }
         self.gauge.sent.fetch_add(1, Relaxed);
         Some(Ticket { sequence, envelope })

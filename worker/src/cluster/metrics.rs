@@ -1,0 +1,275 @@
+//! A worker's metrics: what the board shows, in Prometheus's words. Nothing is counted here twice,
+//! and no label has a value that is not known from the plan.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::access::Access;
+use super::report::Snapshot;
+use crate::clock::{ClockReader, Mono, Monotonic};
+use crate::engine::{Board, LaneGauge, Lateness};
+use crate::gate::GateClient;
+use crate::report::figures;
+
+/// One metric, as the documentation lists it.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// Its name as it is scraped.
+    pub name: &'static str,
+    /// `counter`, `gauge` or `histogram`.
+    pub kind: &'static str,
+    /// Its labels, by name.
+    pub labels: &'static [&'static str],
+    /// What it says, one sentence without a full stop.
+    pub help: &'static str,
+}
+
+const LANE: &[&str] = &["output", "lane"];
+
+/// Every metric of a worker, in the order of a scrape.
+pub const METRICS: &[Metric] = &[
+    EVENTS, SENT, IN_FLIGHT, BUFFERED, LAG, LATENESS, SPEEDUP, RETRIES, GATE_AWAY, REVISION, SKEW,
+];
+
+const EVENTS: Metric = Metric {
+    name: "worldstream_events_total",
+    kind: "counter",
+    labels: &["output", "lane", "decision"],
+    help: "Events that the gate has taken since the attempt's start, by its decision",
+};
+const SENT: Metric = Metric {
+    name: "worldstream_events_sent_total",
+    kind: "counter",
+    labels: LANE,
+    help: "Events whose sending this worker has begun, repeats of one not counted",
+};
+const IN_FLIGHT: Metric = Metric {
+    name: "worldstream_in_flight",
+    kind: "gauge",
+    labels: LANE,
+    help: "Requests that were begun and not answered",
+};
+const BUFFERED: Metric = Metric {
+    name: "worldstream_buffered_events",
+    kind: "gauge",
+    labels: LANE,
+    help: "Events that are encoded and wait to be due, of the batch at hand",
+};
+const LAG: Metric = Metric {
+    name: "worldstream_lag_seconds",
+    kind: "gauge",
+    labels: LANE,
+    help: "How far the oldest event that is not taken is behind the clock, in wall time",
+};
+const LATENESS: Metric = Metric {
+    name: "worldstream_lateness_seconds",
+    kind: "histogram",
+    labels: LANE,
+    help: "How long after its due moment an event was sent",
+};
+const SPEEDUP: Metric = Metric {
+    name: "worldstream_achieved_speedup",
+    kind: "gauge",
+    labels: LANE,
+    help: "Event seconds a wall-clock second that were reached over the last ten seconds",
+};
+const RETRIES: Metric = Metric {
+    name: "worldstream_gate_retries_total",
+    kind: "counter",
+    labels: &["output", "reason"],
+    help: "Attempts that failed in a way that is tried again, by reason",
+};
+const GATE_AWAY: Metric = Metric {
+    name: "worldstream_gate_away_seconds",
+    kind: "gauge",
+    labels: LANE,
+    help: "For how long the gate has taken nothing at all; 0: it answers",
+};
+const REVISION: Metric = Metric {
+    name: "worldstream_clock_revision",
+    kind: "gauge",
+    labels: &[],
+    help: "The revision of the clock that is in force; 0 before the start",
+};
+const SKEW: Metric = Metric {
+    name: "worldstream_clock_skew_seconds",
+    kind: "gauge",
+    labels: &[],
+    help: "How far the wall clock is ahead of the API server's for certain; less than 0: behind",
+};
+
+/// Where the figures come from.
+pub struct Sources {
+    /// What the lanes show.
+    pub board: Arc<Board>,
+    /// The clock.
+    pub clock: ClockReader,
+    /// The client of the output's gate.
+    pub gate: GateClient,
+    /// The API server.
+    pub access: Access,
+    /// The newest snapshot of the worker.
+    pub shown: Arc<dyn Fn() -> Option<Snapshot> + Send + Sync>,
+}
+
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources").finish_non_exhaustive()
+    }
+}
+
+/// A scrape, in the OpenMetrics text format.
+pub fn scrape(sources: &Arc<Sources>) -> String {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(sources.clone()));
+    let mut page = String::new();
+    // Writing to a string fails only where a metric does, and ours do not.
+    if text::encode(&mut page, &registry).is_err() {
+        tracing::warn!("the metrics could not be written");
+    }
+    page
+}
+
+impl Collector for Sources {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let now = Mono::now();
+        let timeline = self.clock.borrow().clone();
+        let lanes = &self.board.lanes;
+        let mut each = |metric: &Metric, value: &dyn Fn(&LaneGauge) -> Option<f64>| {
+            let mut family = family(&mut encoder, metric)?;
+            for lane in lanes {
+                if let Some(value) = value(lane) {
+                    sample(&mut family, metric, &labels(lane), value)?;
+                }
+            }
+            Ok::<_, fmt::Error>(())
+        };
+        each(&SENT, &|lane| Some(lane.sent.load(Relaxed) as f64))?;
+        each(
+            &IN_FLIGHT,
+            &|lane| Some(lane.in_flight.load(Relaxed) as f64),
+        )?;
+        each(&BUFFERED, &|lane| Some(lane.buffered.load(Relaxed) as f64))?;
+        each(
+            &GATE_AWAY,
+            &|lane| Some(lane.gate_away.load(Relaxed) as f64),
+        )?;
+        each(&LAG, &|lane| {
+            figures::lag(lane, &timeline, now).map(|lag| lag.as_secs_f64())
+        })?;
+        let shown = (self.shown)().unwrap_or_default();
+        each(&SPEEDUP, &|_| shown.achieved_speedup)?;
+
+        let mut events = family(&mut encoder, &EVENTS)?;
+        for lane in lanes {
+            let taken = lane.taken.load(Relaxed);
+            let decided = [
+                ("admitted", lane.admitted.load(Relaxed)),
+                ("duplicate", lane.duplicate.load(Relaxed)),
+                ("quarantined", lane.quarantined.load(Relaxed)),
+            ];
+            let undecided = taken.saturating_sub(decided.iter().map(|(_, count)| count).sum());
+            for (decision, count) in decided.into_iter().chain([("undecided", undecided)]) {
+                let mut labels = labels(lane);
+                labels.push(("decision", decision.to_owned()));
+                sample(&mut events, &EVENTS, &labels, count as f64)?;
+            }
+        }
+        let mut late = family(&mut encoder, &LATENESS)?;
+        for lane in lanes {
+            let (counts, micros) = lane.lateness.snapshot();
+            let bounds = Lateness::BOUNDS.iter().map(|micros| *micros as f64 / 1e6);
+            let buckets: Vec<_> = bounds
+                .chain([f64::MAX])
+                .zip(counts.iter().copied())
+                .collect();
+            late.encode_family(&labels(lane))?
+                .encode_histogram::<NoLabelSet>(
+                    micros as f64 / 1e6,
+                    counts.iter().sum(),
+                    &buckets,
+                    None,
+                )?;
+        }
+        let mut retries = family(&mut encoder, &RETRIES)?;
+        if let Some(lane) = lanes.first() {
+            for (reason, count) in self.gate.counts().retries {
+                let labels = [
+                    ("output", lane.output_id.clone()),
+                    ("reason", reason.as_str().to_owned()),
+                ];
+                sample(&mut retries, &RETRIES, &labels, count as f64)?;
+            }
+        }
+        let revision = timeline.at(now).map_or(0, |revision| revision.number);
+        let none: [(&str, String); 0] = [];
+        sample(
+            &mut family(&mut encoder, &REVISION)?,
+            &REVISION,
+            &none,
+            revision as f64,
+        )?;
+        if let Some(millis) = self.access.skew_millis() {
+            sample(
+                &mut family(&mut encoder, &SKEW)?,
+                &SKEW,
+                &none,
+                millis as f64 / 1e3,
+            )?;
+        }
+        Ok(())
+    }
+}
+
+static SECONDS: Unit = Unit::Seconds;
+
+fn labels(lane: &LaneGauge) -> Vec<(&'static str, String)> {
+    vec![
+        ("output", lane.output_id.clone()),
+        ("lane", lane.lane.index.to_string()),
+    ]
+}
+
+fn family<'a>(
+    encoder: &'a mut DescriptorEncoder<'_>,
+    metric: &Metric,
+) -> Result<MetricEncoder<'a>, fmt::Error> {
+    // The encoder writes the unit and the ending of counters by itself.
+    let name = metric.name.strip_suffix("_total").unwrap_or(metric.name);
+    let (name, unit) = match name.strip_suffix("_seconds") {
+        Some(name) => (name, Some(&SECONDS)),
+        None => (name, None),
+    };
+    let kind = match metric.kind {
+        "counter" => MetricType::Counter,
+        "histogram" => MetricType::Histogram,
+        _ => MetricType::Gauge,
+    };
+    encoder.encode_descriptor(name, metric.help, unit, kind)
+}
+
+fn sample(
+    family: &mut MetricEncoder<'_>,
+    metric: &Metric,
+    labels: &[(&str, String)],
+    value: f64,
+) -> fmt::Result {
+    let write = |encoder: &mut MetricEncoder<'_>| match metric.kind {
+        "counter" => encoder.encode_counter::<NoLabelSet, _, f64>(&value, None),
+        _ => encoder.encode_gauge(&value),
+    };
+    if labels.is_empty() {
+        return write(family);
+    }
+    let labels: Vec<(&str, &str)> = labels
+        .iter()
+        .map(|(name, it)| (*name, it.as_str()))
+        .collect();
+    write(&mut family.encode_family(&labels)?)
+}
