@@ -9,7 +9,9 @@ pub mod generated;
 pub mod inside;
 pub mod made;
 pub mod proxy;
+pub mod s3;
 pub mod stream;
+pub mod tunnel;
 
 mod cluster;
 mod gate;

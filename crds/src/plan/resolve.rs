@@ -9,7 +9,7 @@ use super::files::Files;
 use super::values::{self, Checked};
 use super::{
     IdentityPlan, Lanes, PLAN_VERSION, RangePlan, SelectionPlan, StreamPlan, WorldPlan, choose,
-    cluster_only, profile,
+    cluster_only, profile, s3,
 };
 use crate::failure::Failure;
 use crate::time::EventTime;
@@ -198,6 +198,8 @@ impl Inputs<'_> {
             gate_upstream: spec.require.upstream,
             producer_id: self.producer()?,
             producer_allowlist: profile::allowlist(profile, self.files)?,
+            s3: s3::plan(profile)?,
+            read_ahead: s3::read_ahead(profile)?,
             engine_run_root: String::new(),
         };
         match root {

@@ -133,6 +133,11 @@ impl Inputs<'_> {
         let root = match (&self.flags.checkpoint_root, root) {
             (Some(root), _) => root.clone(),
             (None, Some(root)) => PathBuf::from(root),
+            // Cursors as files are for a folder of this machine.
+            (None, None) if run_dir.starts_with("s3:") => {
+                let message = "is left out, and the run writes to S3: expected a folder";
+                return Err(profile.yaml.wrong(&at("file.root"), message).into());
+            }
             (None, None) => run_dir.join("wsp/checkpoints"),
         };
         if root.as_os_str().is_empty() {

@@ -4,6 +4,7 @@
 mod client;
 mod encode;
 mod figures;
+mod object_store;
 mod paced;
 pub mod process;
 mod resume;
@@ -59,6 +60,7 @@ pub fn run(options: &Options, each: &mut dyn FnMut(Measurement)) -> Result<(), S
     client::measure(options, &mut show)?;
     whole_path::measure(options, &mut show)?;
     whole_path::memory(options, &mut show)?;
+    object_store::measure(options, &mut show)?;
     paced::measure(options, &mut show)
 }
 

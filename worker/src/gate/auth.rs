@@ -12,6 +12,7 @@ use worldstream_crds::Reason;
 
 use crate::failure::{Failure, Result};
 use crate::plan::{AuthPlan, SecretSource};
+use crate::secret;
 
 /// The header of an API key.
 pub const API_KEY: HeaderName = HeaderName::from_static("x-ig-api-key");
@@ -49,7 +50,7 @@ pub fn credential(plan: &AuthPlan, object: &str) -> Result<Option<Credential>> {
                     .found("an empty principal")
                     .expected("the principal that the token is for"));
             }
-            let secret = read(secret, object)?;
+            let secret = secret::read(secret, || bad(object))?;
             (SERVICE_TOKEN, sign(principal, &secret))
         }
     };
@@ -80,10 +81,10 @@ pub fn sign(principal: &str, secret: &[u8]) -> String {
 fn header_text(source: &SecretSource, object: &str) -> Result<String> {
     let wrong = |found: &str| {
         bad(object)
-            .found(format!("{} with {found}", place(source)))
+            .found(format!("{} with {found}", secret::place(source)))
             .expected("visible ASCII characters")
     };
-    let bytes = read(source, object)?;
+    let bytes = secret::read(source, || bad(object))?;
     if bytes.first() == Some(&b' ') || bytes.last() == Some(&b' ') {
         return Err(wrong("white space at its ends"));
     }
@@ -94,44 +95,6 @@ fn header_text(source: &SecretSource, object: &str) -> Result<String> {
         return Err(wrong("a character that cannot stand in a header"));
     }
     String::from_utf8(bytes).map_err(|_| wrong("bytes that are no text"))
-}
-
-/// The secret's bytes without one trailing line end, never empty.
-fn read(source: &SecretSource, object: &str) -> Result<Vec<u8>> {
-    let mut bytes = match source {
-        SecretSource::File(path) => std::fs::read(path).map_err(|error| {
-            bad(object)
-                .found(format!("{}, which cannot be read", place(source)))
-                .expected("a secret")
-                .cause(&error)
-        })?,
-        SecretSource::Env(name) => std::env::var_os(name)
-            .ok_or_else(|| {
-                bad(object)
-                    .found(format!("{}, which is not set", place(source)))
-                    .expected("a secret")
-            })?
-            .into_encoded_bytes(),
-    };
-    if bytes.last() == Some(&b'\n') {
-        bytes.pop();
-        if bytes.last() == Some(&b'\r') {
-            bytes.pop();
-        }
-    }
-    if bytes.is_empty() {
-        return Err(bad(object)
-            .found(format!("{}, which is empty", place(source)))
-            .expected("a secret"));
-    }
-    Ok(bytes)
-}
-
-fn place(source: &SecretSource) -> String {
-    match source {
-        SecretSource::File(path) => format!("the file {}", path.display()),
-        SecretSource::Env(name) => format!("the variable {name}"),
-    }
 }
 
 fn bad(object: &str) -> Failure {

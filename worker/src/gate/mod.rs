@@ -8,7 +8,7 @@ mod connection;
 mod counters;
 mod reply;
 mod retry;
-mod tls;
+pub(crate) mod tls;
 mod wire;
 
 #[cfg(test)]
@@ -22,6 +22,7 @@ pub use answer::BODY_MAX;
 pub use auth::{API_KEY, SERVICE_TOKEN, sign};
 pub use client::GateClient;
 pub use connection::Connection;
+pub(crate) use connection::random;
 pub use counters::{GateCounts, Outage};
 pub use retry::{RETRY_AFTER_MAX, RetryReason, Verdict, classify};
 

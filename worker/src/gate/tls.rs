@@ -17,8 +17,13 @@ use crate::failure::{Failure, Result};
 /// `STREAM_FAILED` for `gate.caFile` where the file cannot be read, holds no certificate, or one
 /// that cannot be trusted.
 pub fn config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>> {
+    trusting(ca_file, "gate.caFile").map(Arc::new)
+}
+
+/// The same for whoever else speaks HTTPS; `field` names the file in the plan.
+pub fn trusting(ca_file: Option<&Path>, field: &str) -> Result<ClientConfig> {
     let roots = match ca_file {
-        Some(path) => roots_of(path)?,
+        Some(path) => roots_of(path, field)?,
         None => RootCertStore {
             roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
         },
@@ -30,12 +35,11 @@ pub fn config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>> {
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok(config)
 }
 
-fn roots_of(path: &Path) -> Result<RootCertStore> {
-    let bad =
-        || Failure::new(Reason::StreamFailed, path.display().to_string()).field("gate.caFile");
+fn roots_of(path: &Path, field: &str) -> Result<RootCertStore> {
+    let bad = || Failure::new(Reason::StreamFailed, path.display().to_string()).field(field);
     let text = std::fs::read(path).map_err(|error| {
         bad()
             .found("a file that cannot be read")

@@ -1,12 +1,12 @@
 //! Sealing a world: its pack manifest and its seal, written once (contracts section 1).
 
-use object_store::{Error, ObjectStore, PutMode, PutOptions, PutPayload};
 use serde::Serialize;
 use serde_json::{Value, json};
 use worldstream_crds::{ExitCode, Reason};
 
 use super::OpenWorld;
 use crate::failure::{Failure, Result};
+use crate::store::{Expect, Trouble};
 use crate::time::EventTime;
 use crate::world::WorldKey;
 use crate::world::identity::{oracle_pack_id, sha256_hex};
@@ -96,15 +96,14 @@ pub async fn seal(world: &OpenWorld, engine_release: &str) -> Result<Sealed> {
 async fn once(world: &OpenWorld, name: &str, value: &Value, reason: Reason) -> Result<bool> {
     let store = world.store.store();
     let place = world.store.location(name);
-    let bytes = PutPayload::from(format!("{value:#}\n").into_bytes());
-    let options = PutOptions::from(PutMode::Create);
-    match store.put_opts(&place, bytes, options).await {
+    let bytes = format!("{value:#}\n").into_bytes();
+    match store.put(&place, bytes.into(), Expect::Nothing).await {
         Ok(_) => Ok(true),
-        Err(Error::AlreadyExists { .. }) => {
+        Err(error) if error.trouble() == Trouble::Changed => {
             there(world, name, value, reason).await?;
             Ok(false)
         }
-        Err(error) => Err(unwritten(world, name).cause(&error)),
+        Err(error) => Err(error.explain(unwritten(world, name))),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The view of an output: its parts, rows in order, and finding the place to go on (contracts
 //! section 3).
 
+mod ahead;
 pub mod build;
 mod check;
 mod columns;
@@ -19,6 +20,7 @@ mod tests;
 
 pub use check::{fingerprint, plan_view};
 pub use extent::{Extent, extent};
+pub use footer::Footers;
 pub use histogram::{Histogram, histogram};
 pub use reader::{ReadLimits, ResumeAt, RowReader, Usage, place_of};
 pub use scan::{StepBack, ViewScan, scan};

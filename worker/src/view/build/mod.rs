@@ -398,13 +398,11 @@ fn check(
 }
 
 async fn plan_of(store: &WorldStore, name: &str) -> Result<PartPlan> {
-    use object_store::ObjectStoreExt;
     let location = store.location(name);
-    let meta = store
-        .store()
-        .head(&location)
-        .await
-        .map_err(|error| Failure::new(Reason::StreamFailed, store.name(name)).cause(&error))?;
+    let failure = || Failure::new(Reason::StreamFailed, store.name(name));
+    let meta = store.store().head(&location).await;
+    let meta = meta.map_err(|error| error.explain(failure()))?;
+    let meta = meta.ok_or_else(|| failure().found("nothing").expected("what was just written"))?;
     let object = Object {
         store: store.store().clone(),
         name: store.name(name),

@@ -3,26 +3,21 @@
 //! last.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::Path;
 
-use object_store::{
-    Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, WriteMultipart,
-};
 use serde_json::{Value, json};
-use worldstream_crds::{ExitCode, Reason};
+use worldstream_crds::Reason;
 
 use super::super::check::{MANIFEST, RECEIPT};
-use super::super::object::is_away;
 use super::Target;
 use super::notes::view_folder;
 use super::progress::Progress;
 use crate::failure::{Failure, Result};
+use crate::store::{Expect, StoreError};
 
 /// Lies beside parts that are being sent to an object store: they are ours, and may be sent anew.
 pub(super) const MARKER: &str = "_worldstream_build.json";
-/// Bytes that are sent at a time.
-const PIECE: usize = 8 * 1024 * 1024;
 
 /// A view that lies finished in a folder of this machine.
 pub(super) struct Finished<'a> {
@@ -76,20 +71,16 @@ pub(super) async fn remote(
     progress: &Progress,
 ) -> Result<()> {
     let folder = view_folder(output_id);
-    let put = async |name: &str, value: &Value, mode: PutMode| {
+    let put = async |name: &str, value: &Value, expect: Expect<'_>| {
         let bytes = format!("{value:#}\n").into_bytes();
         let relative = format!("{folder}/{name}");
-        let options = PutOptions::from(mode);
         let place = target.store.location(&relative);
-        let store = target.store.store();
-        let sent = store
-            .put_opts(&place, PutPayload::from(bytes), options)
-            .await;
+        let sent = target.store.store().put(&place, bytes.into(), expect).await;
         sent.map(drop)
             .map_err(|error| unsent(target, &relative, &error))
     };
     let marker = json!({ "parts": view.parts });
-    put(MARKER, &marker, PutMode::Overwrite).await?;
+    put(MARKER, &marker, Expect::Anything).await?;
     for part in view.parts {
         let relative = format!("{folder}/{part}");
         send(target, &relative, &view.folder.join(part), progress).await?;
@@ -103,8 +94,8 @@ pub(super) async fn remote(
             gone.map_err(|error| unsent(target, &format!("{folder}/{name}"), &error))?;
         }
     }
-    put(MANIFEST, view.manifest, PutMode::Overwrite).await?;
-    put(RECEIPT, view.receipt, PutMode::Create).await?;
+    put(MANIFEST, view.manifest, Expect::Anything).await?;
+    put(RECEIPT, view.receipt, Expect::Nothing).await?;
     let marker = format!("{folder}/{MARKER}");
     let gone = target
         .store
@@ -115,37 +106,18 @@ pub(super) async fn remote(
 }
 
 async fn send(target: &Target<'_>, relative: &str, path: &Path, progress: &Progress) -> Result<()> {
-    let mut file = File::open(path).map_err(|error| failure(path).cause(&error))?;
-    let store = target.store.store();
-    let begun = store.put_multipart(&target.store.location(relative)).await;
-    let begun = begun.map_err(|error| unsent(target, relative, &error))?;
-    let mut upload = WriteMultipart::new_with_chunk_size(begun, PIECE);
-    let mut piece = vec![0; PIECE];
-    loop {
-        let length = match file.read(&mut piece) {
-            Ok(0) => break,
-            Ok(length) => length,
-            Err(error) => {
-                let _ = upload.abort().await;
-                return Err(failure(path).cause(&error));
-            }
-        };
-        if let Err(error) = upload.wait_for_capacity(2).await {
-            let _ = upload.abort().await;
-            return Err(unsent(target, relative, &error));
-        }
-        upload.write(piece.get(..length).unwrap_or_default());
-        progress.bytes(length as u64);
-    }
-    let sent = upload.finish().await;
-    sent.map(drop)
-        .map_err(|error| unsent(target, relative, &error))
+    let place = target.store.location(relative);
+    let sent = target
+        .store
+        .store()
+        .put_file(&place, path, &|bytes| progress.bytes(bytes))
+        .await;
+    sent.map_err(|error| unsent(target, relative, &error))
 }
 
-fn unsent(target: &Target<'_>, relative: &str, error: &Error) -> Failure {
-    let failure = Failure::new(Reason::StreamFailed, target.store.name(relative)).cause(error);
-    match is_away(error) {
-        true => failure.exits(ExitCode::Unavailable),
-        false => failure,
-    }
+fn unsent(target: &Target<'_>, relative: &str, error: &StoreError) -> Failure {
+    error.explain(Failure::new(
+        Reason::StreamFailed,
+        target.store.name(relative),
+    ))
 }

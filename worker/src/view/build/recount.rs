@@ -17,6 +17,7 @@ use crate::world::WorldStore;
 pub(super) const LIMITS: ReadLimits = ReadLimits {
     batch_rows: 8_192,
     buffer_bytes: 4 * 1024 * 1024,
+    ahead_bytes: 16 * 1024 * 1024,
 };
 
 /// What the rows of some parts are.
