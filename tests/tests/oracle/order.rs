@@ -461,7 +461,7 @@ fn the_same_parts_give_the_same_bytes_whatever_the_memory_and_the_threads() {
             .map(|part| fs::read(part).unwrap())
             .collect()
     };
-    let part_bytes = 4 * 1024 * 1024;
+    let part_bytes = 1024 * 1024;
     let one = BuildOptions {
         threads: 1,
         ..tight()
