@@ -142,8 +142,10 @@ fn remote(folder: &Path) -> (WorldStore, WorldKey) {
                 .unwrap()
                 .to_owned();
             let bytes = fs::read(&path).unwrap();
-            let put = memory.put(&store.location(&relative), bytes.into());
-            runtime().block_on(put).unwrap();
+            let place = store.location(&relative);
+            runtime()
+                .block_on(memory.put(&place, bytes.into()))
+                .unwrap();
         }
     }
     (store, key)
@@ -206,10 +208,8 @@ fn in_an_object_store_the_receipt_comes_last_and_what_a_kill_left_is_sent_anew()
         fs::read_dir(folder.path().join("spill")).unwrap().count(),
         0
     );
-    let receipt = store.read(&format!(
-        "{}/_stream_sort_receipt.json",
-        view_folder(OUTPUT)
-    ));
+    let receipt = format!("{}/_stream_sort_receipt.json", view_folder(OUTPUT));
+    let receipt = store.read(&receipt);
     let receipt = runtime().block_on(receipt).unwrap().unwrap();
     let receipt: Value = serde_json::from_slice(&receipt).unwrap();
     assert_eq!(receipt["stream_view_root"], plan.folder);
