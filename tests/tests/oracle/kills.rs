@@ -44,6 +44,7 @@ fn a_build_that_is_killed_again_and_again_comes_to_its_end() {
     let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(7);
     let mut patience = Duration::from_millis(200);
     let (mut kills, mut resumed) = (0, 0);
+    let building_again = |args: &[&str]| run(args).args(["--json"]).finish();
     let done = loop {
         let mut building = run(args).args(["--json"]).start();
         std::thread::sleep(patience.mul_f64(random.random_range(0.1..1.0)));
@@ -52,8 +53,10 @@ fn a_build_that_is_killed_again_and_again_comes_to_its_end() {
         }
         building.kill();
         kills += 1;
-        // A reader sees nothing of it.
-        assert!(!world.view(EVENTS).exists(), "half a view");
+        // A reader sees nothing of it, or all if the kill came too late.
+        if world.view(EVENTS).exists() {
+            break building_again(&args);
+        }
         let journal = format!("stream_view/ts_utc/.building-{EVENTS}/spill/journal.json");
         resumed += u32::from(PathBuf::from(world.root()).join(journal).exists());
         // Every run is kept, but merging begins anew: it gets the time for it in the end.
@@ -61,10 +64,8 @@ fn a_build_that_is_killed_again_and_again_comes_to_its_end() {
     };
     let built = &done.expect(0).json()[0];
     assert!(kills > 0);
-    assert!(
-        resumed == 0 || built["resumed_rows"].as_u64() > Some(0),
-        "{built}"
-    );
+    let goes_on = built["already_there"] == true || built["resumed_rows"].as_u64() > Some(0);
+    assert!(resumed == 0 || goes_on, "{built}");
     assert_eq!(same_rows(&world.view(EVENTS), &expected), 600_000);
     assert_eq!(beside(&world), [format!("output_id={EVENTS}")]);
 }
@@ -203,7 +204,7 @@ fn a_disk_that_is_full_is_said_and_leaves_nothing() {
             .any(|line| line.starts_with("worldstream-build")),
         "{said}"
     );
-    assert_eq!(beside(&world), [String::new(); 0]);
+    assert_eq!(beside(&world), Vec::<String>::new());
     // With room the same command ends well.
     let elsewhere = tempfile::tempdir().unwrap();
     let built = build(elsewhere.path());

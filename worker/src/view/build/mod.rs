@@ -157,6 +157,10 @@ pub fn build(
     let locator_digest = digest_of(&found);
     let look = || runtime.block_on(look(target, &output.id, &locator_digest));
     if let There::TheView(receipt) = look()? {
+        // A build that was killed when all was done has left its work.
+        if Workplace::is_used(target, &output.id, options) {
+            Workplace::enter(target, &output.id, options, waiting)?.clean()?;
+        }
         return Ok(already_there(output, &found, &receipt));
     }
     let workplace = Workplace::enter(target, &output.id, options, waiting)?;

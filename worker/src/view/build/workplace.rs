@@ -34,31 +34,19 @@ impl Workplace {
         options: &BuildOptions,
         waiting: &dyn Fn(&Path),
     ) -> Result<Self> {
-        let view_id = stream_view_id(target.store.root(), &target.key.scenario_id, output_id);
-        let own = format!(
-            "worldstream-build-{}",
-            view_id.get(..16).unwrap_or(&view_id)
-        );
-        let elsewhere = options.spill.as_ref().map(|folder| folder.join(&own));
-        let home = match target.place {
-            Place::Local(root) => {
-                let folder = root.join(view_folder(output_id));
-                folder.with_file_name(format!(".building-{output_id}"))
-            }
-            Place::Remote(_) => elsewhere
-                .clone()
-                .unwrap_or_else(|| std::env::temp_dir().join(&own)),
-        };
-        let spill = match (target.place, elsewhere) {
-            (Place::Local(_), Some(elsewhere)) => elsewhere,
-            _ => home.join("spill"),
-        };
+        let (home, spill) = places(target, output_id, options);
         let lock = lock(&home, waiting)?;
         Ok(Workplace {
             home,
             spill,
             _lock: lock,
         })
+    }
+
+    /// Whether there is anything of a build: one that is at work, or one that was killed.
+    pub fn is_used(target: &Target<'_>, output_id: &str, options: &BuildOptions) -> bool {
+        let (home, spill) = places(target, output_id, options);
+        home.exists() || spill.exists()
     }
 
     /// The folder of spilled runs, made if it is not there.
@@ -80,6 +68,30 @@ impl Workplace {
         remove(&self.spill)?;
         remove(&self.home)
     }
+}
+
+/// The folders of a build, the same each time: its home, and that of its runs.
+fn places(target: &Target<'_>, output_id: &str, options: &BuildOptions) -> (PathBuf, PathBuf) {
+    let view_id = stream_view_id(target.store.root(), &target.key.scenario_id, output_id);
+    let own = format!(
+        "worldstream-build-{}",
+        view_id.get(..16).unwrap_or(&view_id)
+    );
+    let elsewhere = options.spill.as_ref().map(|folder| folder.join(&own));
+    let home = match target.place {
+        Place::Local(root) => {
+            let folder = root.join(view_folder(output_id));
+            folder.with_file_name(format!(".building-{output_id}"))
+        }
+        Place::Remote(_) => elsewhere
+            .clone()
+            .unwrap_or_else(|| std::env::temp_dir().join(&own)),
+    };
+    let spill = match (target.place, elsewhere) {
+        (Place::Local(_), Some(elsewhere)) => elsewhere,
+        _ => home.join("spill"),
+    };
+    (home, spill)
 }
 
 /// Locks the folder itself, which whoever had the lock before may have taken away.
