@@ -7,7 +7,7 @@ FOLDER := $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 PROGRAM := $(or $(CARGO_TARGET_DIR),target)/$(FOLDER)/worldstream
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-clean test test-long bench bench-postgres generate charts
+.PHONY: help demo demo-clean test test-long bench bench-views bench-postgres generate charts
 .PHONY: cluster-up cluster-down cluster-status cluster-shell cluster-load images test-cluster
 .PHONY: kind-up kind-down
 
@@ -45,6 +45,9 @@ bench: ## Speed against wrk, as a table (nginx and wrk come from the system's pa
 		apt-get update -q && apt-get install -q -y nginx-light wrk || { \
 			echo "make bench: needs nginx and wrk; install them and try again"; exit 1; }; }
 	$(CARGO) run --release --bin bench -- $(ARGS)
+
+bench-views: ## Views of 20 million rows, against DuckDB (ARGS="--rows 2000000" and so on)
+	$(CARGO) run --release --bin bench_views -- $(ARGS)
 
 bench-postgres: ## 300 workers saving to one Postgres for a minute (Postgres comes from the system's packages)
 	$(CARGO) run --release --bin bench -- --only postgres_ $(ARGS)

@@ -92,6 +92,11 @@ impl Catalogue {
         self.outputs.get(id)
     }
 
+    /// All outputs, in the order of their ids.
+    pub fn iter(&self) -> impl Iterator<Item = &CatalogueOutput> {
+        self.outputs.values()
+    }
+
     /// How many outputs there are.
     pub fn len(&self) -> usize {
         self.outputs.len()

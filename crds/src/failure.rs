@@ -66,17 +66,7 @@ impl Failure {
 
     /// The cause, with its own causes.
     pub fn cause(self, error: &(dyn std::error::Error + 'static)) -> Self {
-        let mut text = error.to_string();
-        let mut next = error.source();
-        while let Some(error) = next {
-            let more = error.to_string();
-            if !text.contains(&more) {
-                text.push_str(": ");
-                text.push_str(&more);
-            }
-            next = error.source();
-        }
-        self.detail(text)
+        self.detail(chain(error))
     }
 
     /// The reason code.
@@ -117,6 +107,21 @@ impl Failure {
         }
         one_line(&text)
     }
+}
+
+/// An error's text with those of its causes that it does not hold already.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        next = error.source();
+    }
+    text
 }
 
 /// A text as it can stand in one line of a log or a terminal: what was found in a broken file may

@@ -3,6 +3,7 @@
 //! alike: the stream plan ([`plan`]) and which outputs it streams ([`selection`]). Nothing in this
 //! crate does I/O.
 
+pub mod bytes;
 pub mod catalogue;
 pub mod clock;
 mod columns;
@@ -22,6 +23,7 @@ pub mod stream_clock;
 pub mod time;
 mod yaml;
 
+pub use bytes::BytesText;
 pub use conditions::{ConditionReason, ConditionType};
 pub use duration::DurationText;
 pub use failure::Failure;

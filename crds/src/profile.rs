@@ -5,6 +5,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::bytes::BytesText;
 use crate::duration::DurationText;
 use crate::policy::{GateCheck, OnOutputFailure, OnQuarantine, Overload};
 
@@ -56,7 +57,8 @@ pub struct StreamProfileSpec {
     pub worker: WorkerSpec,
     /// What a WorldStream may leave out.
     pub defaults: DefaultsSpec,
-    /// The folder below which each platform run has its own, with everything that the run writes.
+    /// The folder below which each platform run has its own, with everything that the run writes:
+    /// of this machine, or `s3://bucket/prefix`, reached as `world.s3` says.
     /// Example: `runs/fraud-platform`, with `runs/fraud-platform/platform_20260101T000000Z` in it.
     #[schemars(length(min = 1, max = 1024))]
     pub runs_root: String,
@@ -83,7 +85,7 @@ impl Default for StreamProfileSpec {
 }
 
 /// Where worlds are, and where they are read.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct WorldSpec {
     /// What a relative engine run root that does not exist as given is joined to: a local path or
@@ -109,6 +111,89 @@ pub struct WorldSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub scenario: Option<String>,
+    /// How S3 is reached, for all that begins with `s3://`: worlds, and what runs write.
+    pub s3: S3Spec,
+    /// Bytes of a view that are read ahead for each output, where it lies in S3.
+    pub read_ahead: BytesText,
+}
+
+impl Default for WorldSpec {
+    fn default() -> Self {
+        WorldSpec {
+            oracle_root: None,
+            allowed_roots: Vec::new(),
+            mounts: Vec::new(),
+            volume: None,
+            scenario: None,
+            s3: S3Spec::default(),
+            read_ahead: BytesText::mib(32),
+        }
+    }
+}
+
+/// How S3, or a store that speaks its language, is reached. Without `credentials`, those of the
+/// environment count, as for AWS's own tools: variables, a web identity, a profile of the shared
+/// files, the container's, the instance's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct S3Spec {
+    /// The store's URL, http or https, without a bucket. Left out: `AWS_ENDPOINT_URL_S3` or
+    /// `AWS_ENDPOINT_URL` of the environment, else AWS's own of the region. Example:
+    /// `https://minio.example.net:9000`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// The region that requests are signed for. Left out: that of the environment, else
+    /// `us-east-1`. Example: `eu-west-1`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// The bucket is the first part of a URL's path, and not of its host's name. Left out: with an
+    /// endpoint, and for buckets with a dot in their name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path_style: Option<bool>,
+    /// Requests are not signed: for buckets that are open to all.
+    pub anonymous: bool,
+    /// Who we say that we are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<S3CredentialsSpec>,
+    /// A file of PEM certificates to trust instead of the built-in roots, for https.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<String>,
+    /// Attempts for one request, the first included, when the store is away; 1 or more. Between
+    /// them it is waited for 100 ms, doubled each time up to 2 s, and a random part of up to the
+    /// same length.
+    #[schemars(range(min = 1))]
+    pub attempts: u32,
+    /// How long one request may be tried before the stream ends as unavailable, if `attempts`
+    /// last so long.
+    pub unavailable_for: DurationText,
+}
+
+impl Default for S3Spec {
+    fn default() -> Self {
+        S3Spec {
+            endpoint: None,
+            region: None,
+            path_style: None,
+            anonymous: false,
+            credentials: None,
+            ca_file: None,
+            attempts: 50,
+            unavailable_for: DurationText::secs(60),
+        }
+    }
+}
+
+/// Credentials of S3, each read again at every request.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct S3CredentialsSpec {
+    /// The access key's id.
+    pub access_key_id: SecretRef,
+    /// The access key's secret.
+    pub secret_access_key: SecretRef,
+    /// The token of a session, for credentials that expire.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_token: Option<SecretRef>,
 }
 
 /// A world's name, and where it is read.

@@ -179,6 +179,18 @@ reasons! {
     StreamViewChanged = "STREAM_VIEW_CHANGED", FailClosed,
         "The view's parts are not what the plan or the cursor saw.",
         "The view was rebuilt or replaced. Start a new attempt to stream it from the beginning.";
+    StreamReceiptMismatch = "STREAM_RECEIPT_MISMATCH", FailClosed,
+        "A view is there already, and its receipt is of other raw parts, another world or another output, or does not say OK.",
+        "Find out which of the two is right; to build the view anew, take its folder away first.";
+    StreamViewPartialExists = "STREAM_VIEW_PARTIAL_EXISTS", FailClosed,
+        "The view's folder holds parts and no receipt: somebody began it otherwise, or lost its receipt.",
+        "Take the folder away once it is certain that nobody needs it, and build again.";
+    StreamReceiptMissing = "STREAM_RECEIPT_MISSING", FailClosed,
+        "The view's folder holds a manifest and no receipt.",
+        "Take the folder away once it is certain that nobody needs it, and build again.";
+    StreamSortValidationFailed = "STREAM_SORT_VALIDATION_FAILED", FailClosed,
+        "What was written is not what was read: rows, hash sums, time range or order differ. Nothing was published.",
+        "Build again; if it fails again, the raw parts change while they are read, or the machine or its disk is faulty.";
     StreamViewPayloadMissing = "STREAM_VIEW_PAYLOAD_MISSING", FailClosed,
         "A row's payload_json is null.",
         "Build the view again from sound parts.";

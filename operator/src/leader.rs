@@ -87,7 +87,9 @@ impl Candidate {
             if spec.holder_identity.as_deref() == Some(&self.identity) {
                 spec.holder_identity = None;
                 spec.renew_time = Some(MicroTime(Timestamp::now()));
-                self.api.replace(&self.name, &PostParams::default(), &lease).await?;
+                self.api
+                    .replace(&self.name, &PostParams::default(), &lease)
+                    .await?;
             }
             Ok::<_, kube::Error>(())
         });
@@ -105,7 +107,6 @@ impl Candidate {
                     ..ObjectMeta::default()
                 },
                 spec: Some(self.spec(1)),
-                ..Lease::default()
             };
             return outcome(self.api.create(&params, &lease).await);
         };

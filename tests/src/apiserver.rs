@@ -13,6 +13,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde_json::json;
 use tempfile::TempDir;
+use worldstream_bed::Kit;
 
 /// A worker's user, and its token.
 const WORKER: (&str, &str) = ("worker", "token-of-a-worker");
@@ -32,15 +33,18 @@ impl ApiServer {
     /// Starts one, and installs our resources.
     pub fn start() -> ApiServer {
         let dir = tempfile::tempdir().expect("a folder");
-        let programs = programs();
+        let programs = Kit::Kubernetes
+            .ensure()
+            .expect("the programs of Kubernetes");
         let path = |name: &str| dir.path().join(name);
         let tokens = format!(
             "{},{},{},\"system:masters\"\n{},{},{},\"\"\n",
             ADMIN.1, ADMIN.0, ADMIN.0, WORKER.1, WORKER.0, WORKER.0
         );
         std::fs::write(path("tokens.csv"), tokens).expect("a file can be written");
-        let key = rcgen::KeyPair::generate().expect("a key").serialize_pem();
-        std::fs::write(path("accounts.pem"), key).expect("a file can be written");
+        let key = rcgen::KeyPair::generate().expect("a key");
+        std::fs::write(path("accounts.pem"), key.serialize_pem()).expect("a file");
+        std::fs::write(path("accounts.pub"), key.public_key_pem()).expect("a file");
         let [port, etcd_port, peer_port] = free_ports();
         let etcd_url = format!("http://127.0.0.1:{etcd_port}");
         let peers = format!("http://127.0.0.1:{peer_port}");
@@ -77,18 +81,25 @@ impl ApiServer {
         let path = |name: &str| self.dir.path().join(name);
         let mut running = self.server.lock().expect("nobody panics with it");
         if running.is_none() {
-            let key = path("accounts.pem").display().to_string();
+            let [key, public] = ["accounts.pem", "accounts.pub"].map(path);
+            let (key, public) = (key.display(), public.display());
             *running = Some(spawn(
                 Command::new(self.programs.join("kube-apiserver"))
-                    .arg(format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_port))
+                    .arg(format!(
+                        "--etcd-servers=http://127.0.0.1:{}",
+                        self.etcd_port
+                    ))
                     .arg(format!("--cert-dir={}", path("pki").display()))
                     .args(["--advertise-address=127.0.0.1", "--bind-address=127.0.0.1"])
                     .arg(format!("--secure-port={}", self.port))
                     .arg("--service-account-issuer=https://kubernetes.default.svc")
-                    .arg(format!("--service-account-key-file={key}"))
+                    .arg(format!("--service-account-key-file={public}"))
                     .arg(format!("--service-account-signing-key-file={key}"))
                     .arg("--service-cluster-ip-range=10.231.0.0/24")
-                    .arg(format!("--token-auth-file={}", path("tokens.csv").display()))
+                    .arg(format!(
+                        "--token-auth-file={}",
+                        path("tokens.csv").display()
+                    ))
                     .arg("--authorization-mode=RBAC")
                     .arg("--disable-admission-plugins=ServiceAccount"),
                 &path("apiserver.log"),
@@ -98,7 +109,12 @@ impl ApiServer {
         let end = Instant::now() + Duration::from_secs(120);
         while !self.is_ready() {
             let log = || std::fs::read_to_string(path("apiserver.log")).unwrap_or_default();
-            assert!(Instant::now() < end, "no API server: {}", log());
+            let mut running = self.server.lock().expect("nobody panics with it");
+            let ended = running
+                .as_mut()
+                .is_none_or(|it| !matches!(it.try_wait(), Ok(None)));
+            drop(running);
+            assert!(!ended && Instant::now() < end, "no API server: {}", log());
             std::thread::sleep(Duration::from_millis(100));
         }
     }
@@ -155,7 +171,10 @@ impl ApiServer {
         blocking(async {
             let client = self.client().await;
             let request = http::Request::get("/readyz").body(Vec::new());
-            client.request_text(request.expect("a request")).await.is_ok()
+            client
+                .request_text(request.expect("a request"))
+                .await
+                .is_ok()
         })
     }
 
@@ -164,7 +183,9 @@ impl ApiServer {
         blocking(async {
             let definitions: Api<CustomResourceDefinition> = Api::all(self.client().await);
             for definition in worldstream_crds::crds() {
-                let made = definitions.create(&PostParams::default(), &definition).await;
+                let made = definitions
+                    .create(&PostParams::default(), &definition)
+                    .await;
                 made.expect("the API server takes our resources");
             }
             let end = Instant::now() + Duration::from_secs(60);
@@ -173,9 +194,10 @@ impl ApiServer {
                 loop {
                     let found = definitions.get(&name).await.expect("it was made");
                     let conditions = found.status.and_then(|status| status.conditions);
-                    let established = conditions.unwrap_or_default().iter().any(|it| {
-                        it.type_ == "Established" && it.status == "True"
-                    });
+                    let established = conditions
+                        .unwrap_or_default()
+                        .iter()
+                        .any(|it| it.type_ == "Established" && it.status == "True");
                     if established {
                         break;
                     }
@@ -226,18 +248,4 @@ fn free_ports<const N: usize>() -> [u16; N] {
     // All are taken before one is let go of.
     let held = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
     held.map(|held| held.local_addr().expect("an address").port())
-}
-
-/// Where the bed keeps the programs of Kubernetes.
-fn programs() -> PathBuf {
-    let set = |name: &str| std::env::var_os(name).map(PathBuf::from);
-    let cache = set("WORLDSTREAM_BED_CACHE").unwrap_or_else(|| {
-        let home = set("HOME").map(|home| home.join(".cache"));
-        set("XDG_CACHE_HOME").or(home).expect("a home").join("worldstream/bed")
-    });
-    let found = std::fs::read_dir(&cache).into_iter().flatten().flatten();
-    found
-        .map(|entry| entry.path())
-        .find(|path| path.join("kube-apiserver").exists() && path.join("etcd").exists())
-        .unwrap_or_else(|| panic!("no Kubernetes below {}: make cluster-up", cache.display()))
 }

@@ -4,6 +4,7 @@ mod charts;
 mod commands;
 mod conditions;
 mod documents;
+mod metrics;
 mod reasons;
 
 /// All of them. To generate another file, add it here.
@@ -18,6 +19,7 @@ pub fn files() -> Vec<(String, String)> {
         ("documents.md", documents::page()),
         ("resources.md", documents::resources()),
         ("conditions.md", conditions::page()),
+        ("worker-metrics.md", metrics::worker()),
     ]
     .map(|(name, text)| (format!("docs/reference/{name}"), text));
     definitions

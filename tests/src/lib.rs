@@ -2,6 +2,7 @@
 //! and gates to run it against, and what was recorded of it. Everything that a test starts ends
 //! with the test.
 
+pub mod apiserver;
 pub mod bench;
 pub mod exact;
 pub mod generated;
@@ -10,7 +11,9 @@ pub mod made;
 pub mod postgres;
 pub mod proxy;
 pub mod relay;
+pub mod s3;
 pub mod stream;
+pub mod tunnel;
 
 mod cluster;
 mod gate;

@@ -5,7 +5,9 @@
 //! [`plan`] resolves documents and flags into one validated plan, [`world`] verifies the world,
 //! [`view`] reads rows, [`envelope`] makes them bytes, [`clock`] says when each is due, [`gate`]
 //! pushes it, [`checkpoint`] remembers how far the stream is, [`audit`] and [`report`] say so.
-//! [`engine`] connects them; [`secret`] reads what the plan only names. [`sample`] and [`devgate`] make a world and a gate to try it all on.
+//! [`store`] is where worlds are read and records are written, on this machine or in S3;
+//! [`secret`] reads what the plan only names. [`engine`] connects them. [`sample`] and
+//! [`devgate`] make a world and a gate to try it all on.
 
 pub mod audit;
 pub mod checkpoint;
@@ -16,15 +18,16 @@ pub mod devgate;
 pub mod engine;
 pub mod envelope;
 pub mod gate;
+pub mod oracle;
 pub mod plan;
 pub mod report;
 pub mod sample;
 pub mod sched;
 pub mod secret;
 pub mod stop;
+pub mod store;
 pub mod view;
 pub mod world;
 
-pub use worldstream_crds::{failure, time};
-
 pub use failure::Failure;
+pub use worldstream_crds::{failure, time};

@@ -1,10 +1,11 @@
-//! Reading a secret where the plan says it is. Its value never stands in a message.
+//! Secrets where they are read: a file, as a Secret is mounted, or a variable of the environment.
+//! Their values appear in no message.
 
 use crate::failure::{Failure, Result};
 use crate::plan::SecretSource;
 
-/// The secret's bytes without one trailing line end, never empty. `bad` begins the failure of a
-/// secret that is not there: its reason, object and field.
+/// The secret's bytes without one trailing line end, never empty. `bad` begins the failure: the
+/// object and the field that name the secret.
 pub fn read(source: &SecretSource, bad: impl Fn() -> Failure) -> Result<Vec<u8>> {
     let mut bytes = match source {
         SecretSource::File(path) => std::fs::read(path).map_err(|error| {

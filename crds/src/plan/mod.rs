@@ -14,6 +14,7 @@ mod files;
 pub mod policy_files;
 mod profile;
 mod resolve;
+pub mod s3;
 mod sending;
 pub mod values;
 pub mod yaml;
@@ -21,7 +22,8 @@ pub mod yaml;
 pub use documents::{Document, Documents};
 pub use error::{PlanError, UsageError};
 pub use files::{Files, NoFiles};
-pub use resolve::{Overrides, resolve};
+pub use resolve::{Overrides, resolve, world};
+pub use s3::{S3CredentialsPlan, S3Plan};
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -55,7 +57,7 @@ pub struct StreamPlan {
     pub gate: GatePlan,
     /// Where cursors are kept, and how often they are saved.
     pub checkpoint: CheckpointPlan,
-    /// The folder of everything that this run writes:
+    /// The folder of everything that this run writes, or `s3://bucket/prefix`:
     /// `runs/fraud-platform/<platform_run_id>` by default (contracts section 7 and 9).
     pub run_dir: PathBuf,
 }
@@ -95,6 +97,10 @@ pub struct WorldPlan {
     pub producer_id: String,
     /// The producer allowlist's text: an id a line, `#` for comments; none if none is named.
     pub producer_allowlist: Option<Named>,
+    /// How S3 is reached.
+    pub s3: S3Plan,
+    /// Bytes that are read ahead for each output, where a world lies in S3.
+    pub read_ahead: u64,
 }
 
 /// A text with the name of the file it came from (or `built in`), for messages.

@@ -257,7 +257,8 @@ pub fn auth(profile: &Document<StreamProfileSpec>) -> Result<AuthPlan> {
     })
 }
 
-fn secret(
+/// Where a secret is read.
+pub fn secret(
     profile: &Document<StreamProfileSpec>,
     path: &str,
     secret: &SecretRef,

@@ -9,7 +9,7 @@ use super::files::Files;
 use super::values::{self, Checked};
 use super::{
     IdentityPlan, Lanes, PLAN_VERSION, RangePlan, SelectionPlan, StreamPlan, WorldPlan, choose,
-    cluster_only, profile,
+    cluster_only, profile, s3,
 };
 use crate::failure::Failure;
 use crate::time::EventTime;
@@ -110,6 +110,20 @@ pub fn resolve(documents: &Documents, flags: &Overrides, files: &dyn Files) -> R
     })
 }
 
+/// Makes the world's part of a plan alone: for tools that look at a world and send nothing.
+///
+/// Errors: as [`resolve`], of the profile and the world.
+pub fn world(documents: &Documents, flags: &Overrides, files: &dyn Files) -> Result<WorldPlan> {
+    let profile = choose::profile(documents, flags, files)?;
+    let inputs = Inputs {
+        files,
+        flags,
+        stream: documents.stream.as_ref(),
+        profile: &profile,
+    };
+    inputs.world()
+}
+
 /// Everything that a plan is made of.
 pub(super) struct Inputs<'a> {
     pub files: &'a dyn Files,
@@ -184,6 +198,8 @@ impl Inputs<'_> {
             gate_upstream: spec.require.upstream,
             producer_id: self.producer()?,
             producer_allowlist: profile::allowlist(profile, self.files)?,
+            s3: s3::plan(profile)?,
+            read_ahead: s3::read_ahead(profile)?,
             engine_run_root: String::new(),
         };
         match root {

@@ -142,6 +142,11 @@ impl Inputs<'_> {
                 return Ok(CheckpointStorePlan::Postgres(plan));
             }
             (None, Some(root), None) => PathBuf::from(root),
+            // Cursors as files are for a folder of this machine.
+            (None, None, None) if run_dir.starts_with("s3:") => {
+                let message = "is left out, and the run writes to S3: expected a folder";
+                return Err(profile.yaml.wrong(path, message).into());
+            }
             (None, None, None) => run_dir.join("wsp/checkpoints"),
         };
         if root.as_os_str().is_empty() {

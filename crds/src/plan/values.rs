@@ -46,6 +46,30 @@ pub fn push_url(text: &str) -> Checked<String> {
     Ok(url)
 }
 
+/// The URL of a store: http or https and a host, without a path. Credentials are refused and not
+/// repeated in the message.
+pub fn endpoint(text: String) -> Checked<String> {
+    let expected =
+        "expected http:// or https:// and a host, such as https://minio.example.net:9000";
+    if text.contains('@') {
+        return Err(format!("found a user or a password in the URL, {expected}"));
+    }
+    let wrong = || format!("found {text:?}, {expected}");
+    let uri: http::Uri = text.trim_end_matches('/').parse().map_err(|_| wrong())?;
+    let scheme = uri
+        .scheme_str()
+        .filter(|it| matches!(*it, "http" | "https"));
+    let (Some(scheme), Some(authority)) = (scheme, uri.authority()) else {
+        return Err(wrong());
+    };
+    let port = authority.as_str().strip_prefix(authority.host());
+    let bad_port = port.is_none_or(|port| !port.is_empty() && authority.port_u16().is_none());
+    if authority.host().is_empty() || bad_port || uri.path_and_query().is_some_and(|it| it != "/") {
+        return Err(wrong());
+    }
+    Ok(format!("{scheme}://{authority}"))
+}
+
 /// `platform_YYYYMMDDTHHMMSSZ`.
 pub fn platform_run_id(text: String) -> Checked<String> {
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
@@ -228,6 +252,36 @@ mod tests {
         ] {
             assert_eq!(push_url(given).as_deref(), Ok(url), "{given}");
         }
+    }
+
+    #[test]
+    fn the_endpoint_of_a_store_is_a_host() {
+        for (given, url) in [
+            ("http://127.0.0.1:9000/", "http://127.0.0.1:9000"),
+            ("HTTPS://s3.example.net", "https://s3.example.net"),
+            ("http://[::1]:9000", "http://[::1]:9000"),
+        ] {
+            assert_eq!(endpoint(given.into()).as_deref(), Ok(url), "{given}");
+        }
+        for given in [
+            "",
+            "minio",
+            "minio:9000",
+            "http://",
+            "ftp://x",
+            "http://x/bucket",
+            "http://x?y=1",
+            "http://x:",
+            "http://x:99999",
+            "http://x y",
+        ] {
+            assert!(
+                endpoint(given.into()).unwrap_err().contains("such as"),
+                "{given}"
+            );
+        }
+        let error = endpoint("http://me:hunter2@x".into()).unwrap_err();
+        assert!(!error.contains("hunter2"), "{error}");
     }
 
     #[test]

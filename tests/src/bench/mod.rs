@@ -4,11 +4,13 @@
 mod client;
 mod encode;
 mod figures;
+mod object_store;
 mod paced;
 mod postgres;
-mod process;
+pub mod process;
 mod resume;
 mod sink;
+pub mod views;
 mod whole_path;
 mod worlds;
 
@@ -59,6 +61,7 @@ pub fn run(options: &Options, each: &mut dyn FnMut(Measurement)) -> Result<(), S
     client::measure(options, &mut show)?;
     whole_path::measure(options, &mut show)?;
     whole_path::memory(options, &mut show)?;
+    object_store::measure(options, &mut show)?;
     paced::measure(options, &mut show)?;
     postgres::measure(options, &mut show)
 }

@@ -45,11 +45,13 @@ pub struct Ran {
 }
 
 impl Ran {
-    fn rate(&self) -> f64 {
+    /// Events a second.
+    pub fn rate(&self) -> f64 {
         self.events as f64 / self.span.as_secs_f64()
     }
 
-    fn cpu_micros(&self) -> f64 {
+    /// User and system time of an event, in µs.
+    pub fn cpu_micros(&self) -> f64 {
         self.usage.cpu.as_secs_f64() * 1e6 / self.events.max(1) as f64
     }
 }
@@ -57,6 +59,20 @@ impl Ran {
 /// Streams a world to `gate` from its beginning.
 pub fn stream(
     options: &Options,
+    world: &Path,
+    gate: &str,
+    in_flight: usize,
+    more: &[&str],
+    environment: &[(&str, &str)],
+) -> Result<Ran, String> {
+    let profile = worlds::profile(options)?;
+    stream_as(options, &profile, world, gate, in_flight, more, environment)
+}
+
+/// The same with a profile of one's own.
+pub fn stream_as(
+    options: &Options,
+    profile: &Path,
     world: &Path,
     gate: &str,
     in_flight: usize,
@@ -77,7 +93,7 @@ pub fn stream(
             .args(["--in-flight", &in_flight.to_string()])
             .args(["--gate-url", gate])
             .arg("--profile")
-            .arg(worlds::profile(options)?)
+            .arg(profile)
             .arg("--engine-run-root")
             .arg(world)
             .arg("--runs-root")

@@ -40,8 +40,16 @@ fn profiles() -> Vec<(String, String)> {
             let head = format!("# Generated from config/profiles/{name}.yaml: make generate\n");
             (
                 format!("charts/worldstream/profiles/{name}.yaml"),
-                head + &text,
+                head + &in_cluster(&text),
             )
         })
         .to_vec()
+}
+
+/// A profile as a cluster has it: the connection string of its checkpoints is in a Secret.
+fn in_cluster(profile: &str) -> String {
+    profile.replace(
+        "      dsn:\n        env: WORLDSTREAM_CHECKPOINT_DSN\n",
+        "      dsn:\n        secret:\n          name: worldstream-checkpoints\n          key: dsn\n",
+    )
 }

@@ -6,6 +6,7 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use worldstream_crds::Reason;
 
+use super::records::Records;
 use crate::checkpoint::{CheckpointKey, Cursor, Progress, disk};
 use crate::failure::{Failure, Result};
 use crate::plan::Lane;
@@ -167,6 +168,20 @@ impl OutputReceipt {
             .join(format!("{output}{lane}.json"))
     }
 
+    /// Keeps it where a run's records are, in place of an earlier one; one of the same attempt that
+    /// counts more rows stays.
+    pub async fn keep(&self, records: &Records) -> Result<()> {
+        let relative = self.path(Path::new(""));
+        let bytes = json(&self.output_id, self)?;
+        let newer = |found: &[u8]| {
+            serde_json::from_slice::<OutputReceipt>(found)
+                .is_ok_and(|found| found.scope_key == self.scope_key && found.rows > self.rows)
+        };
+        records
+            .replace(&relative.to_string_lossy(), &bytes, newer)
+            .await
+    }
+
     /// Writes it there, replacing an earlier one at once and durably. Blocks. Gives the path.
     pub fn write(&self, run_dir: &Path) -> Result<PathBuf> {
         let path = self.path(run_dir);
@@ -255,11 +270,15 @@ impl From<&Failure> for FailureNote {
     }
 }
 
-fn write_json<T: Serialize>(path: &Path, value: &T, action: &str) -> Result<()> {
-    let mut bytes = serde_json::to_vec_pretty(value).map_err(|error| {
-        Failure::new(Reason::StreamFailed, path.display().to_string()).cause(&error)
-    })?;
+fn json<T: Serialize>(object: &str, value: &T) -> Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec_pretty(value)
+        .map_err(|error| Failure::new(Reason::StreamFailed, object).cause(&error))?;
     bytes.push(b'\n');
+    Ok(bytes)
+}
+
+fn write_json<T: Serialize>(path: &Path, value: &T, action: &str) -> Result<()> {
+    let bytes = json(&path.display().to_string(), value)?;
     disk::replace(path, &bytes).map_err(|error| disk::cannot(action, path, &error))
 }
 

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::queue::Queue;
+use super::records::Records;
 use crate::checkpoint::lines::Lines;
 use crate::checkpoint::{CheckpointKey, Cursor, disk, json};
 use crate::failure::{Failure, Result};
@@ -271,11 +273,17 @@ impl Event {
 }
 
 /// The log of one run, open to append. Several tasks and processes may have it open: a line is one
-/// write.
+/// write, or in S3 part of one.
 #[derive(Debug)]
 pub struct SessionLog {
     platform_run_id: String,
-    lines: Lines,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    File(Lines),
+    Bucket(Queue),
 }
 
 impl SessionLog {
@@ -287,25 +295,46 @@ impl SessionLog {
             .map_err(|error| disk::cannot("open the session log", &path, &error))?;
         Ok(SessionLog {
             platform_run_id: platform_run_id.to_owned(),
-            lines,
+            place: Place::File(lines),
         })
+    }
+
+    /// Opens the log where a run's records are.
+    pub fn on(records: &Records, platform_run_id: &str) -> Result<Self> {
+        match records {
+            Records::Folder(folder) => Self::open(folder, platform_run_id),
+            Records::Bucket { .. } => Ok(SessionLog {
+                platform_run_id: platform_run_id.to_owned(),
+                place: Place::Bucket(Queue::start(records, SESSION_FILE)?),
+            }),
+        }
     }
 
     /// Appends an event, at the wall clock's now: one write to the page cache, not synced. A last
     /// line that a crash left without its newline is ended first. A failure leaves the stream as
     /// it was; whether it goes on is the caller's to say.
+    ///
+    /// In S3, the line waits in memory for its turn to be written, a second at most while the store
+    /// answers; see [`SessionLog::flush`].
     pub fn append(&self, event: &Event) -> Result<()> {
-        let mut line = event.line(&self.platform_run_id).map_err(|error| {
-            Failure::new(
-                Reason::StreamFailed,
-                self.lines.path().display().to_string(),
-            )
-            .cause(&error)
-        })?;
+        let mut line = event
+            .line(&self.platform_run_id)
+            .map_err(|error| Failure::new(Reason::StreamFailed, SESSION_FILE).cause(&error))?;
         line.push(b'\n');
-        self.lines
-            .append(&line)
-            .map_err(|error| disk::cannot("append to the session log", self.lines.path(), &error))
+        match &self.place {
+            Place::File(lines) => lines
+                .append(&line)
+                .map_err(|error| disk::cannot("append to the session log", lines.path(), &error)),
+            Place::Bucket(queue) => queue.push(&line),
+        }
+    }
+
+    /// Waits until everything that was appended is where it belongs.
+    pub async fn flush(&self) -> Result<()> {
+        match &self.place {
+            Place::File(_) => Ok(()),
+            Place::Bucket(queue) => queue.flush().await,
+        }
     }
 }
 
@@ -479,7 +508,7 @@ mod tests {
         // A device that is always full.
         let full = SessionLog {
             platform_run_id: RUN.into(),
-            lines: Lines::open(Path::new("/dev/full")).unwrap(),
+            place: Place::File(Lines::open(Path::new("/dev/full")).unwrap()),
         };
         let failure = full.append(&Event::world_selected("w")).unwrap_err();
         assert_eq!(failure.exit_code(), worldstream_crds::ExitCode::Unavailable);

@@ -5,6 +5,7 @@ pub mod checkpoints;
 pub mod demo;
 pub mod dev_gate;
 pub mod logs;
+pub mod oracle;
 pub mod pages;
 pub mod plan;
 pub mod pod;
@@ -66,6 +67,8 @@ pub enum Command {
     Checkpoints(checkpoints::CheckpointsArgs),
     /// A world, a gate and a replay in one process
     Demo(demo::DemoArgs),
+    /// Build, seal, check and show worlds
+    Oracle(oracle::OracleArgs),
     /// Verify a world for a WorldStream, in its cluster
     Preflight(preflight::PreflightArgs),
     /// Stream one output of a WorldStream, in its cluster
@@ -116,6 +119,7 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Checkpoints(args) => checkpoints::run(&args, json, &mut out)
             .map_err(Into::into)
             .map(done),
+        Command::Oracle(args) => oracle::run(&args, json, &mut out),
         Command::Preflight(args) => preflight::run(&args),
         Command::Worker(args) => worker::run(&args),
         Command::Completions(args) => pages::completions(&args, &mut out)

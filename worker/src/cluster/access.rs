@@ -106,11 +106,16 @@ impl Access {
             .await
             .map_err(|error| failed(&error))?;
         let client = Client::try_from(config).map_err(|error| failed(&error))?;
-        Ok(Access {
+        Ok(Access::of(client, namespace))
+    }
+
+    /// By a client that is there already.
+    pub fn of(client: Client, namespace: &str) -> Self {
+        Access {
             client,
             namespace: namespace.to_owned(),
             skew: Arc::new(AtomicI64::new(UNKNOWN)),
-        })
+        }
     }
 
     /// The StreamClocks of the namespace, to be watched.

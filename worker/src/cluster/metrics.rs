@@ -273,3 +273,90 @@ fn sample(
         .collect();
     write(&mut family.encode_family(&labels)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::clock_channel;
+    use crate::plan::{Lane, RunFlags};
+    use worldstream_crds::Overload;
+
+    fn sources() -> Arc<Sources> {
+        let plan = crate::plan::plan(&RunFlags {
+            profile: Some("local".into()),
+            engine_run_root: Some("/worlds/mu".into()),
+            platform_run_id: Some("platform_20260202T000000Z".into()),
+            ..RunFlags::default()
+        });
+        let lane = Lane { count: 4, index: 3 };
+        let gauge = Arc::new(LaneGauge::new("ledger_9X", lane, 50));
+        gauge.sent.store(12, Relaxed);
+        gauge.taken.store(11, Relaxed);
+        gauge.admitted.store(8, Relaxed);
+        gauge.quarantined.store(1, Relaxed);
+        for micros in [90, 100, 101, 40_000_000] {
+            gauge.lateness.record(micros);
+        }
+        let config = kube::Config::new(http::Uri::from_static("http://127.0.0.1:1"));
+        Arc::new(Sources {
+            board: Arc::new(Board {
+                lanes: vec![gauge],
+                overload: Overload::Hold,
+                max_lag: std::time::Duration::from_secs(5),
+                look: tokio::sync::Notify::new(),
+            }),
+            clock: clock_channel().1,
+            gate: GateClient::new(&plan.unwrap().gate).unwrap(),
+            access: Access::of(kube::Client::try_from(config).unwrap(), "team-c"),
+            shown: Arc::new(|| {
+                Some(Snapshot {
+                    achieved_speedup: Some(59.5),
+                    ..Snapshot::default()
+                })
+            }),
+        })
+    }
+
+    #[tokio::test]
+    async fn a_scrape_has_every_metric_and_no_other_label() {
+        let page = scrape(&sources());
+        for sample in [
+            r#"worldstream_events_total{output="ledger_9X",lane="3",decision="admitted"} 8.0"#,
+            r#"worldstream_events_total{output="ledger_9X",lane="3",decision="undecided"} 2.0"#,
+            r#"worldstream_events_sent_total{output="ledger_9X",lane="3"} 12.0"#,
+            r#"worldstream_achieved_speedup{output="ledger_9X",lane="3"} 59.5"#,
+            r#"worldstream_lateness_seconds_count{output="ledger_9X",lane="3"} 4"#,
+            r#"worldstream_lateness_seconds_bucket{le="0.0001",output="ledger_9X",lane="3"} 2"#,
+            r#"worldstream_lateness_seconds_bucket{le="+Inf",output="ledger_9X",lane="3"} 4"#,
+            "worldstream_clock_revision 0.0",
+        ] {
+            assert!(page.lines().any(|line| line == sample), "{sample}: {page}");
+        }
+        for metric in METRICS {
+            let name = metric.name.strip_suffix("_total").unwrap_or(metric.name);
+            // What nothing is known of yet is left out.
+            let known = *metric.name != *SKEW.name;
+            assert_eq!(
+                page.contains(&format!("# TYPE {name} {}\n", metric.kind)),
+                known,
+                "{page}"
+            );
+        }
+        for line in page.lines().filter(|line| !line.starts_with('#')) {
+            let name = line.split(['{', ' ']).next().unwrap();
+            let base = ["_bucket", "_sum", "_count"]
+                .iter()
+                .find_map(|end| name.strip_suffix(end));
+            let metric = METRICS.iter().find(|it| it.name == base.unwrap_or(name));
+            let metric = metric.unwrap_or_else(|| panic!("{line} is not documented"));
+            let labels = line.split(['{', '}']).nth(1).unwrap_or_default();
+            for label in labels
+                .split(',')
+                .filter_map(|label| label.split('=').next())
+            {
+                let listed = metric.labels.contains(&label) || label == "le" || label.is_empty();
+                assert!(listed, "{line}");
+            }
+        }
+    }
+}

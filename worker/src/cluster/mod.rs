@@ -10,11 +10,14 @@
 pub mod access;
 pub mod ending;
 pub mod follow;
+mod last;
 pub mod metrics;
 pub mod planned;
 pub mod preflight;
 pub mod record;
 pub mod report;
+mod reporter;
 mod serve;
+mod watch;
 mod watched;
 pub mod worker;

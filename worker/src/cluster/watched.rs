@@ -81,6 +81,10 @@ impl Lease for WatchedLease {
         self.inner.ready()
     }
 
+    fn settle(&mut self) -> BoxFuture<'_, Result<()>> {
+        self.inner.settle()
+    }
+
     fn save<'a>(&'a mut self, checkpoint: &'a Checkpoint) -> BoxFuture<'a, Result<()>> {
         async move {
             let result = self.inner.save(checkpoint).await;

@@ -11,7 +11,7 @@ use super::board::Board;
 use super::conductor::Ended;
 use crate::audit::receipt::Lateness;
 use crate::audit::session::StreamedWorld;
-use crate::audit::{Event, OutputReceipt, RunSummary, SessionLog};
+use crate::audit::{Event, OutputReceipt, Records, RunSummary, SessionLog};
 use crate::checkpoint::CheckpointKey;
 use crate::failure::Failure;
 use crate::plan::StreamPlan;
@@ -38,6 +38,7 @@ pub(super) struct Finish {
     pub world: VerifiedWorld,
     pub scenario_run_id: String,
     pub board: Arc<Board>,
+    pub records: Records,
     pub session: Arc<SessionLog>,
     pub streamed: StreamedWorld,
     pub keys: BTreeMap<usize, CheckpointKey>,
@@ -49,7 +50,7 @@ pub(super) struct Finish {
 }
 
 /// Receipts, the session's last words, and the exit code.
-pub(super) fn finish(end: Finish) -> ReplayEnd {
+pub(super) async fn finish(end: Finish) -> ReplayEnd {
     let mut failure = end.ended.failure.or(end.failure);
     let mut lateness: Vec<_> = end
         .board
@@ -74,13 +75,18 @@ pub(super) fn finish(end: Finish) -> ReplayEnd {
             lane.checkpoint.cursor.as_ref(),
             progress,
             lane.failure.as_ref(),
-        )
-        .and_then(|receipt| receipt.write(&end.plan.run_dir).map(|_| receipt));
-        match written {
-            Ok(receipt) => receipts.push(receipt),
-            Err(error) => {
-                failure.get_or_insert(error);
+        );
+        let kept = match written {
+            Ok(receipt) => {
+                let kept = receipt.keep(&end.records).await;
+                // Its figures are right, wherever they could be kept.
+                receipts.push(receipt);
+                kept
             }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = kept {
+            failure.get_or_insert(error);
         }
         lateness[lane.index] = lane.lateness;
     }
@@ -100,6 +106,10 @@ pub(super) fn finish(end: Finish) -> ReplayEnd {
         if let Err(error) = end.session.append(&last) {
             failure.get_or_insert(error);
         }
+    }
+    if let Err(error) = end.session.flush().await {
+        warn!(failure = %error, "the session log lacks the end");
+        failure.get_or_insert(error);
     }
     let exit = match &failure {
         Some(failure) => failure.exit_code(),

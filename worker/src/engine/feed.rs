@@ -35,6 +35,8 @@ pub struct FeedJob {
     pub view: ViewPlan,
     /// Where to go on.
     pub resume: Option<ResumeAt>,
+    /// Readers of this output, which share what may be read ahead: its lanes here.
+    pub readers: u32,
     /// Which rows.
     pub range: RangePlan,
     /// What is the same in every envelope.
@@ -71,7 +73,7 @@ fn run(job: FeedJob, sender: &mpsc::Sender<Feed>) -> Result<Feed> {
         &job.view,
         job.resume,
         job.range,
-        ReadLimits::default(),
+        ReadLimits::shared(&job.store, job.readers),
     )?;
     while let Some(rows) = reader.next()? {
         // The reader only hands out rows of parts that are in the plan.

@@ -14,7 +14,7 @@ use super::lane::LaneRules;
 use super::output::{self, LaneJob, OutputJob};
 use super::start::take;
 use crate::audit::session::StreamedWorld;
-use crate::audit::{Event, SessionLog};
+use crate::audit::{Event, Records, SessionLog};
 use crate::checkpoint::{self, Checkpoint, CheckpointStore};
 use crate::clock::{Change, ClockReader, Settings, clock_channel};
 use crate::failure::{Failure, Result};
@@ -55,6 +55,7 @@ pub struct Replay {
     scenario_run_id: String,
     board: Arc<Board>,
     outputs: Vec<(String, Vec<LaneJob>, GateClient)>,
+    records: Records,
     session: Arc<SessionLog>,
     remote: Remote,
     changes: mpsc::UnboundedReceiver<Change>,
@@ -90,11 +91,10 @@ impl Replay {
             .iter()
             .map(|_| GateClient::new(&plan.gate))
             .collect::<Result<_>>()?;
-        let session = Arc::new(SessionLog::open(
-            &plan.run_dir,
-            &plan.identity.platform_run_id,
-        )?);
+        let records = Records::open(&plan.run_dir, &plan.world.s3)?;
+        let session = Arc::new(SessionLog::on(&records, &plan.identity.platform_run_id)?);
         session.append(&Event::world_selected(&world.root))?;
+        session.flush().await?;
 
         let mut gauges = Vec::new();
         let mut outputs = Vec::new();
@@ -140,6 +140,7 @@ impl Replay {
             scenario_run_id,
             board,
             outputs,
+            records,
             session,
             remote: Remote {
                 changes: sender,
@@ -211,6 +212,7 @@ impl Replay {
             scenario_run_id,
             board,
             outputs,
+            records,
             session,
             remote,
             changes: _,
@@ -277,6 +279,7 @@ impl Replay {
             world,
             scenario_run_id,
             board,
+            records,
             session,
             streamed,
             keys,
@@ -286,6 +289,7 @@ impl Replay {
             started_at,
             stopped: remote.stop.is_set(),
         })
+        .await
     }
 }
 

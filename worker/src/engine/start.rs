@@ -73,6 +73,7 @@ pub(super) async fn take(
         store: world.store.clone(),
         view: output.view.clone(),
         resume,
+        readers: plan.identity.lanes.here().len() as u32,
         range: plan.range,
         context: EnvelopeContext {
             output_id: output.id.clone(),

@@ -12,7 +12,7 @@ use worldstream_crds::Reason;
 
 use crate::failure::{Failure, Result};
 use crate::plan::{AuthPlan, SecretSource};
-use crate::secret::place;
+use crate::secret;
 
 /// The header of an API key.
 pub const API_KEY: HeaderName = HeaderName::from_static("x-ig-api-key");
@@ -50,7 +50,7 @@ pub fn credential(plan: &AuthPlan, object: &str) -> Result<Option<Credential>> {
                     .found("an empty principal")
                     .expected("the principal that the token is for"));
             }
-            let secret = read(secret, object)?;
+            let secret = secret::read(secret, || bad(object))?;
             (SERVICE_TOKEN, sign(principal, &secret))
         }
     };
@@ -81,10 +81,10 @@ pub fn sign(principal: &str, secret: &[u8]) -> String {
 fn header_text(source: &SecretSource, object: &str) -> Result<String> {
     let wrong = |found: &str| {
         bad(object)
-            .found(format!("{} with {found}", place(source)))
+            .found(format!("{} with {found}", secret::place(source)))
             .expected("visible ASCII characters")
     };
-    let bytes = read(source, object)?;
+    let bytes = secret::read(source, || bad(object))?;
     if bytes.first() == Some(&b' ') || bytes.last() == Some(&b' ') {
         return Err(wrong("white space at its ends"));
     }
@@ -95,10 +95,6 @@ fn header_text(source: &SecretSource, object: &str) -> Result<String> {
         return Err(wrong("a character that cannot stand in a header"));
     }
     String::from_utf8(bytes).map_err(|_| wrong("bytes that are no text"))
-}
-
-fn read(source: &SecretSource, object: &str) -> Result<Vec<u8>> {
-    crate::secret::read(source, || bad(object))
 }
 
 fn bad(object: &str) -> Failure {

@@ -244,6 +244,6 @@ fn write_request(request: &mut Vec<u8>, head: &[u8], envelope: &[u8]) {
 }
 
 /// From 0 to 1. Not secret, only unlike that of other connections: the keys of a fresh hasher.
-pub fn random() -> f64 {
+pub(crate) fn random() -> f64 {
     (RandomState::new().hash_one(Instant::now()) >> 11) as f64 / (1u64 << 53) as f64
 }

@@ -8,7 +8,7 @@ mod connection;
 mod counters;
 mod reply;
 mod retry;
-pub mod tls;
+pub(crate) mod tls;
 mod wire;
 
 #[cfg(test)]

@@ -17,13 +17,17 @@ use crate::failure::{Failure, Result};
 /// `STREAM_FAILED` for `gate.caFile` where the file cannot be read, holds no certificate, or one
 /// that cannot be trusted.
 pub fn config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>> {
-    let mut config = trusting(ca_file, "gate.caFile")?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    https(ca_file, "gate.caFile").map(Arc::new)
 }
 
-/// The same of any server, without a protocol above TLS; `field` is where the file's name was
-/// given, for the message.
+/// The same for whoever else speaks HTTPS; `field` names the file in the plan.
+pub fn https(ca_file: Option<&Path>, field: &str) -> Result<ClientConfig> {
+    let mut config = trusting(ca_file, field)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// The same without a protocol above TLS.
 pub fn trusting(ca_file: Option<&Path>, field: &str) -> Result<ClientConfig> {
     let roots = match ca_file {
         Some(path) => roots_of(path, field)?,

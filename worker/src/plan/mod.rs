@@ -33,6 +33,17 @@ pub fn plan(flags: &RunFlags) -> Result<StreamPlan, PlanError> {
     )
 }
 
+/// The world's part of the plan that [`plan`] would make; what is only of sending may be missing.
+///
+/// Errors: as [`worldstream_crds::plan::world`], and files that cannot be read.
+pub fn world_plan(flags: &RunFlags) -> Result<WorldPlan, PlanError> {
+    world(
+        &read_documents(&flags.files)?,
+        &flags.overrides(),
+        &FileSystem,
+    )
+}
+
 /// Reads documents from files, in their order; `-` is the standard input.
 ///
 /// Errors: as [`Documents::add_file`].

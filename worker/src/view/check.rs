@@ -3,16 +3,16 @@
 use futures::{StreamExt, TryStreamExt};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
-use worldstream_crds::{ExitCode, Reason};
+use worldstream_crds::Reason;
 
-use super::object::{Object, is_away};
+use super::object::Object;
 use super::{PartPlan, ViewFingerprint, ViewPlan, footer};
 use crate::failure::{Failure, Result};
 use crate::world::WorldStore;
 use crate::world::identity::stream_view_id;
 
-const MANIFEST: &str = "_stream_view_manifest.json";
-const RECEIPT: &str = "_stream_sort_receipt.json";
+pub(super) const MANIFEST: &str = "_stream_view_manifest.json";
+pub(super) const RECEIPT: &str = "_stream_sort_receipt.json";
 
 /// Footers that are read at the same time.
 const FOOTERS_AT_ONCE: usize = 8;
@@ -83,14 +83,7 @@ impl Document {
         let bytes = match store.read(&relative).await {
             Ok(Some(bytes)) => bytes,
             Ok(None) => return Err(missing().found("no such file")),
-            Err(error) => {
-                let failure = missing().cause(&error);
-                return Err(if is_away(&error) {
-                    failure.exits(ExitCode::Unavailable)
-                } else {
-                    failure
-                });
-            }
+            Err(error) => return Err(error.explain(missing())),
         };
         if bytes.is_empty() {
             return Err(missing().found("an empty file"));
@@ -125,14 +118,10 @@ impl Document {
 
 /// The parts in the order of their full path as text, each with what its footer says.
 async fn read_parts(store: &WorldStore, folder: &str) -> Result<Vec<PartPlan>> {
-    let listed = store.list(folder).await.map_err(|error| {
-        let failure = Failure::new(Reason::StreamFailed, store.name(folder)).cause(&error);
-        if is_away(&error) {
-            failure.exits(ExitCode::Unavailable)
-        } else {
-            failure
-        }
-    })?;
+    let listed = store
+        .list(folder)
+        .await
+        .map_err(|error| error.explain(Failure::new(Reason::StreamFailed, store.name(folder))))?;
     // All lie in one folder, so the order of their names is that of their paths.
     let objects: Vec<Object> = listed
         .into_iter()
@@ -150,7 +139,8 @@ async fn read_parts(store: &WorldStore, folder: &str) -> Result<Vec<PartPlan>> {
             .found("no part")
             .expected("part-*.parquet"));
     }
-    futures::stream::iter(objects.into_iter().map(read_part))
+    let parts = objects.into_iter().map(|object| read_part(store, object));
+    futures::stream::iter(parts)
         .buffered(FOOTERS_AT_ONCE)
         .try_collect()
         .await
@@ -161,8 +151,8 @@ fn is_part(name: &str) -> bool {
         .is_some_and(|rest| rest.ends_with(".parquet"))
 }
 
-async fn read_part(object: Object) -> Result<PartPlan> {
-    let fetched = footer::fetch(&object).await?;
+async fn read_part(store: &WorldStore, object: Object) -> Result<PartPlan> {
+    let fetched = store.footers().fetch(&object).await?;
     let decoding = object.clone();
     let (rows, digest) = tokio::task::spawn_blocking(move || {
         let footer = footer::decode(&decoding, fetched)?;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use arrow_schema::{DataType, Field, Schema};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::basic::Encoding;
 use parquet::errors::ParquetError;
@@ -50,8 +50,17 @@ pub(super) fn plan(metadata: Arc<ParquetMetaData>) -> Result<ArrowReaderMetadata
     Ok(guarded(|| ArrowReaderMetadata::try_new(metadata, options)).unwrap_or(own))
 }
 
+/// How the part is read where all parts of a table must come out as the same types.
+pub(super) fn plan_as(
+    metadata: Arc<ParquetMetaData>,
+    schema: SchemaRef,
+) -> Result<ArrowReaderMetadata, ParquetError> {
+    let options = ArrowReaderOptions::new().with_schema(schema);
+    guarded(|| ArrowReaderMetadata::try_new(metadata, options))
+}
+
 /// The type without its dictionary, if it is a string.
-fn string_type(data_type: &DataType) -> Option<DataType> {
+pub(super) fn string_type(data_type: &DataType) -> Option<DataType> {
     match data_type {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Some(data_type.clone()),
         DataType::Dictionary(_, values) => string_type(values),
@@ -60,7 +69,7 @@ fn string_type(data_type: &DataType) -> Option<DataType> {
 }
 
 /// Whether every row group holds the column as a small dictionary and keys into it.
-fn repeats(metadata: &ParquetMetaData, name: &str) -> bool {
+pub(super) fn repeats(metadata: &ParquetMetaData, name: &str) -> bool {
     let Some(leaf) = leaf(metadata, name) else {
         return false;
     };

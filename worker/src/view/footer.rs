@@ -1,7 +1,11 @@
 //! A part's footer: read with one small request at its end, checked before anything relies on it,
 //! and hashed so that another part of the same name is noticed.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use bytes::Bytes;
+use object_store::path::Path;
 use parquet::arrow::parquet_to_arrow_schema;
 use parquet::file::metadata::{FooterTail, ParquetMetaData, ParquetMetaDataReader};
 use sha2::{Digest, Sha256};
@@ -24,6 +28,52 @@ pub(super) struct Footer {
     pub metadata: ParquetMetaData,
     /// sha256 hex of the footer's bytes: the metadata, its length and the magic.
     pub digest: String,
+}
+
+/// Bytes of footers that are kept in all.
+const KEPT: usize = 4 << 20;
+
+/// Footers of a world's remote parts, kept from when they are checked until they are read, as many
+/// as a bound allows: so each is fetched once. What they are of is made sure by its tag at every
+/// read.
+#[derive(Debug, Clone, Default)]
+pub struct Footers(Arc<Mutex<Kept>>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    footers: HashMap<(Path, String), Bytes>,
+    held: usize,
+}
+
+impl Footers {
+    /// The bytes of a part's footer.
+    pub(super) async fn fetch(&self, object: &Object) -> Result<Fetched> {
+        let (Some(tag), Some(_)) = (&object.etag, object.store.io()) else {
+            return fetch(object).await;
+        };
+        let key = (object.location.clone(), tag.clone());
+        if let Some(bytes) = self.kept().footers.get(&key) {
+            let bytes = bytes.clone();
+            return Ok(Fetched {
+                bytes,
+                local: false,
+            });
+        }
+        let fetched = fetch(object).await?;
+        let mut kept = self.kept();
+        if kept.held + fetched.bytes.len() <= KEPT {
+            kept.held += fetched.bytes.len();
+            // In a buffer of its own: what was read with it is not kept alive.
+            let own = Bytes::copy_from_slice(&fetched.bytes);
+            kept.footers.insert(key, own);
+        }
+        Ok(fetched)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        // Nothing is left half done where a panic could happen.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The bytes of the footer, however long it is.

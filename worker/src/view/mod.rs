@@ -1,11 +1,14 @@
 //! The view of an output: its parts, rows in order, and finding the place to go on (contracts
 //! section 3).
 
+mod ahead;
+pub mod build;
 mod check;
 mod columns;
 mod extent;
 mod footer;
 mod guarded;
+mod histogram;
 mod object;
 mod part;
 mod prune;
@@ -17,6 +20,8 @@ mod tests;
 
 pub use check::{fingerprint, plan_view};
 pub use extent::{Extent, extent};
+pub use footer::Footers;
+pub use histogram::{Histogram, histogram};
 pub use reader::{ReadLimits, ResumeAt, RowReader, Usage, place_of};
 pub use scan::{StepBack, ViewScan, scan};
 

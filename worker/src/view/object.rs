@@ -2,21 +2,19 @@
 //! that the plan saw.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use bytes::Bytes;
+use object_store::ObjectMeta;
 use object_store::path::Path;
-use object_store::{
-    Error, GetOptions, GetRange, GetResultPayload, ObjectMeta, ObjectStore, ObjectStoreExt,
-};
-use worldstream_crds::{ExitCode, Reason};
+use worldstream_crds::Reason;
 
 use crate::failure::{Failure, Result};
+use crate::store::{Store, StoreError, Trouble};
 
 /// A part where it is read, and what identifies it.
 #[derive(Debug, Clone)]
 pub(super) struct Object {
-    pub store: Arc<dyn ObjectStore>,
+    pub store: Store,
     /// What it is called in messages: the part's full path below the resolved root.
     pub name: String,
     pub location: Path,
@@ -37,11 +35,15 @@ impl Object {
         match self.try_range(range.clone()).await {
             Ok(fetched) => Ok(fetched),
             Err(Fault::Changed(failure)) => Err(failure),
+            // It was tried for long enough.
+            Err(Fault::Store(error)) if error.is_away() && self.store.io().is_some() => {
+                Err(self.unreadable(&range, &error))
+            }
             // A file that is cut between opening and reading fails like a broken disk: only
             // looking again tells them apart.
             Err(Fault::Store(error)) => match self.store.head(&self.location).await {
-                Err(Error::NotFound { .. }) => Err(self.gone()),
-                Ok(meta) => match self.same(&meta) {
+                Ok(None) => Err(self.gone()),
+                Ok(Some(meta)) => match self.same(&meta) {
                     Ok(()) => Err(self.unreadable(&range, &error)),
                     Err(failure) => Err(failure),
                 },
@@ -52,22 +54,19 @@ impl Object {
 
     async fn try_range(&self, range: Range<u64>) -> std::result::Result<Fetched, Fault> {
         let expected = range.end.saturating_sub(range.start);
-        let options = GetOptions {
-            range: Some(GetRange::Bounded(range)),
-            if_match: self.etag.clone(),
-            ..GetOptions::default()
-        };
-        let found = match self.store.get_opts(&self.location, options).await {
+        let tag = self.etag.as_deref();
+        let found = match self.store.range(&self.location, range, tag).await {
             Ok(found) => found,
-            Err(Error::NotFound { .. }) => return Err(Fault::Changed(self.gone())),
-            Err(Error::Precondition { .. } | Error::NotModified { .. }) => {
-                return Err(Fault::Changed(self.changed("another object")));
+            Err(error) => {
+                return Err(match error.trouble() {
+                    Trouble::Missing => Fault::Changed(self.gone()),
+                    Trouble::Changed => Fault::Changed(self.changed("another object")),
+                    _ => Fault::Store(error),
+                });
             }
-            Err(error) => return Err(Fault::Store(error)),
         };
         self.same(&found.meta).map_err(Fault::Changed)?;
-        let local = matches!(found.payload, GetResultPayload::File(..));
-        let bytes = found.bytes().await.map_err(Fault::Store)?;
+        let (bytes, local) = (found.bytes, found.local);
         if bytes.len() as u64 != expected {
             return Err(Fault::Changed(
                 self.changed(&format!("{} of {expected} bytes", bytes.len())),
@@ -98,25 +97,14 @@ impl Object {
         self.changed("no such file any more")
     }
 
-    fn unreadable(&self, range: &Range<u64>, error: &Error) -> Failure {
+    fn unreadable(&self, range: &Range<u64>, error: &StoreError) -> Failure {
         let failure = Failure::new(Reason::StreamFailed, &self.name)
-            .field(format!("bytes {} to {}", range.start, range.end))
-            .cause(error);
-        if is_away(error) {
-            failure.exits(ExitCode::Unavailable)
-        } else {
-            failure
-        }
+            .field(format!("bytes {} to {}", range.start, range.end));
+        error.explain(failure)
     }
-}
-
-/// Whether the store, and not the object, is the trouble: worth trying again later.
-pub(super) fn is_away(error: &Error) -> bool {
-    // The store of this machine's files has no other variant for most of what goes wrong.
-    matches!(error, Error::Generic { store, .. } if *store != "LocalFileSystem")
 }
 
 enum Fault {
     Changed(Failure),
-    Store(Error),
+    Store(StoreError),
 }

@@ -1,6 +1,7 @@
 //! One open part: its row groups, and rows from any of them on, never more than a batch of them
 //! decoded at a time.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
@@ -11,10 +12,11 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{
-    ColumnChunkMask, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader,
+    ColumnChunkMask, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
 };
 use worldstream_crds::Reason;
 
+use super::ahead::Ahead;
 use super::footer::{self, TS_UTC};
 use super::guarded::guarded;
 use super::object::Object;
@@ -61,9 +63,10 @@ impl OpenPart {
     pub fn open(
         store: &WorldStore,
         plan: &PartPlan,
-        columns: Columns,
+        columns: &Columns,
         limits: ReadLimits,
         blocking: &Arc<Blocking>,
+        ahead: Option<Ahead>,
     ) -> Result<Self> {
         let object = Object {
             store: store.store().clone(),
@@ -72,13 +75,19 @@ impl OpenPart {
             size: plan.size,
             etag: plan.etag.clone(),
         };
-        let fetched = blocking.wait(|| footer::fetch(&object))??;
+        let footers = store.footers();
+        let fetched = blocking.wait(|| footers.fetch(&object))??;
         blocking.is_local(fetched.local);
         let footer = footer::decode(&object, fetched)?;
         if footer.digest != plan.footer {
             return Err(object.changed("another footer"));
         }
-        let schema = columns::plan(Arc::new(footer.metadata)).map_err(|error| {
+        let metadata = Arc::new(footer.metadata);
+        let planned = match columns {
+            Columns::As(schema) => columns::plan_as(metadata, schema.clone()),
+            Columns::All | Columns::TimeKey => columns::plan(metadata),
+        };
+        let schema = planned.map_err(|error| {
             Failure::new(Reason::StreamFailed, &object.name)
                 .field("schema")
                 .cause(&error)
@@ -91,7 +100,7 @@ impl OpenPart {
             _ => ProjectionMask::all(),
         };
         Ok(OpenPart {
-            source: PartSource::new(object, blocking.clone(), limits.buffer_bytes),
+            source: PartSource::new(object, blocking.clone(), limits.buffer_bytes, ahead),
             schema,
             limits,
             projection,
@@ -171,24 +180,12 @@ impl OpenPart {
             let skip = std::mem::take(&mut self.skip);
             self.next_group += 1;
             self.first_row += rows;
-            let wanted = std::mem::take(&mut self.sought)
-                || self
-                    .leaf
-                    .is_none_or(|leaf| prune::may_hold(group, leaf, range));
+            let wanted = std::mem::take(&mut self.sought) || self.wanted(group, range);
             if skip >= rows || !wanted {
                 continue;
             }
-            let chunks = group
-                .columns()
-                .iter()
-                .enumerate()
-                .filter(|(leaf, _)| self.projection.leaf_included(*leaf))
-                .map(|(_, column)| {
-                    let (start, length) = column.byte_range();
-                    start..start + length
-                })
-                .collect();
-            self.source.read_chunks(chunks);
+            self.source.read_chunks(index, self.chunks(group));
+            self.fetch_ahead(range);
             let (at, end) = (first + skip, first + rows);
             let built = guarded(|| self.build(&metadata, index, skip, rows));
             match built {
@@ -205,6 +202,33 @@ impl OpenPart {
             }
         }
         Ok(false)
+    }
+
+    /// Begins to fetch the row groups that come next, of a remote part, as far as the budget goes;
+    /// true if there are none left to begin with.
+    pub fn fetch_ahead(&self, range: &RangePlan) -> bool {
+        let groups = self.schema.metadata().row_groups();
+        let next = groups.iter().enumerate().skip(self.next_group);
+        next.filter(|(_, group)| self.wanted(group, range))
+            .all(|(index, group)| self.source.fetch_ahead(index, self.chunks(group)))
+    }
+
+    /// Whether a row group may hold rows of the range.
+    fn wanted(&self, group: &RowGroupMetaData, range: &RangePlan) -> bool {
+        self.leaf
+            .is_none_or(|leaf| prune::may_hold(group, leaf, range))
+    }
+
+    /// Where the columns that are read lie.
+    fn chunks(&self, group: &RowGroupMetaData) -> Vec<Range<u64>> {
+        let columns = group.columns().iter().enumerate();
+        columns
+            .filter(|(leaf, _)| self.projection.leaf_included(*leaf))
+            .map(|(_, column)| {
+                let (start, length) = column.byte_range();
+                start..start + length
+            })
+            .collect()
     }
 
     fn build(

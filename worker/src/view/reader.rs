@@ -4,8 +4,10 @@
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
 use worldstream_crds::Reason;
 
+use super::ahead::Ahead;
 use super::footer::TS_UTC;
 use super::part::OpenPart;
 use super::source::Blocking;
@@ -30,16 +32,29 @@ pub struct ResumeAt {
 pub struct ReadLimits {
     /// Rows of a batch at most; fewer where rows are large.
     pub batch_rows: usize,
-    /// Bytes of the part that are read ahead, over all columns.
+    /// Bytes of the part that are read ahead, over all columns, where it is this machine's.
     pub buffer_bytes: usize,
+    /// Bytes of the view that are fetched ahead where it is in a remote store.
+    pub ahead_bytes: u64,
+}
+
+impl ReadLimits {
+    /// For one of so many readers that share what the world's store may read ahead.
+    pub fn shared(store: &WorldStore, readers: u32) -> Self {
+        ReadLimits {
+            ahead_bytes: store.read_ahead() / u64::from(readers.max(1)),
+            ..ReadLimits::default()
+        }
+    }
 }
 
 impl Default for ReadLimits {
-    /// For files of this machine: 1,024 rows and 1 MiB.
+    /// 1,024 rows, 1 MiB of files of this machine, 32 MiB of remote ones.
     fn default() -> Self {
         ReadLimits {
             batch_rows: 1024,
             buffer_bytes: 1024 * 1024,
+            ahead_bytes: 32 * 1024 * 1024,
         }
     }
 }
@@ -63,11 +78,13 @@ impl Usage {
 }
 
 /// Which columns are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Columns {
     All,
     /// Only `ts_utc`.
     TimeKey,
+    /// All, as these types, whatever a part's own schema would make of them.
+    As(SchemaRef),
 }
 
 /// The place of a cursor's row (contracts section 7) in the view as it is now.
@@ -101,9 +118,13 @@ pub struct RowReader {
     limits: ReadLimits,
     columns: Columns,
     blocking: Arc<Blocking>,
+    /// Where a remote view is fetched ahead.
+    ahead: Option<Ahead>,
     /// Index of the part that is open, or that is opened next.
     part: usize,
     open: Option<OpenPart>,
+    /// The part behind it, opened ahead, with its index.
+    upcoming: Option<(usize, OpenPart)>,
     /// Rows behind the cursor that were read with the cursor's own.
     ready: Option<RowBatch>,
     /// The last row was read, or reading failed.
@@ -140,7 +161,10 @@ impl RowReader {
         limits: ReadLimits,
         columns: Columns,
     ) -> RowReader {
+        let io = store.store().io().cloned();
         RowReader {
+            ahead: io.map(|io| Ahead::new(io, limits.ahead_bytes)),
+            upcoming: None,
             store: store.clone(),
             plan: plan.clone(),
             range,
@@ -176,6 +200,7 @@ impl RowReader {
         if self.ended {
             self.usage = self.usage();
             self.open = None;
+            self.upcoming = None;
         }
         next
     }
@@ -190,11 +215,16 @@ impl RowReader {
     fn next_rows(&mut self) -> Result<Option<RowBatch>> {
         while let Some(part) = self.plan.parts.get(self.part) {
             if self.open.is_none() && part.rows > 0 {
-                self.open = Some(self.open_part(part)?);
+                let upcoming = self.upcoming.take_if(|(index, _)| *index == self.part);
+                self.open = Some(match upcoming {
+                    Some((_, open)) => open,
+                    None => self.open_part(part)?,
+                });
             }
             if let Some(open) = &mut self.open {
                 if let Some((row, rows)) = open.next(&self.range)? {
                     let part = self.part;
+                    self.open_ahead();
                     return Ok(Some(RowBatch {
                         first: RowPlace { part, row },
                         rows,
@@ -209,11 +239,41 @@ impl RowReader {
     }
 
     fn open_part(&self, part: &PartPlan) -> Result<OpenPart> {
-        OpenPart::open(&self.store, part, self.columns, self.limits, &self.blocking)
+        OpenPart::open(
+            &self.store,
+            part,
+            &self.columns,
+            self.limits,
+            &self.blocking,
+            self.ahead.clone(),
+        )
+    }
+
+    /// Opens the next part of a remote view once all of the open one is fetched or on its way, and
+    /// begins to fetch it.
+    fn open_ahead(&mut self) {
+        let Some(open) = self.open.as_ref().filter(|_| self.ahead.is_some()) else {
+            return;
+        };
+        if !open.fetch_ahead(&self.range) {
+            return;
+        }
+        if self.upcoming.is_none() {
+            let behind = self.plan.parts.iter().enumerate().skip(self.part + 1);
+            let next = behind.into_iter().find(|(_, part)| part.rows > 0);
+            // What is wrong with it is said when its turn comes.
+            self.upcoming = next.and_then(|(index, part)| {
+                let open = self.open_part(part).ok()?;
+                Some((index, open))
+            });
+        }
+        if let Some((_, upcoming)) = &self.upcoming {
+            upcoming.fetch_ahead(&self.range);
+        }
     }
 
     /// Goes behind the cursor's row, once that was seen to carry the cursor's event time.
-    fn resume(&mut self, start: ResumeAt) -> Result<()> {
+    pub(super) fn resume(&mut self, start: ResumeAt) -> Result<()> {
         let place = start.place;
         let Some(part) = self.plan.parts.get(place.part) else {
             return Err(Failure::new(Reason::StreamViewChanged, &self.plan.folder)

@@ -134,7 +134,8 @@ impl Dues {
     fn new(store: &WorldStore, plan: &ViewPlan, range: RangePlan) -> Self {
         let limits = ReadLimits {
             batch_rows: BATCH_ROWS,
-            ..ReadLimits::default()
+            // There may be a second one.
+            ..ReadLimits::shared(store, 2)
         };
         Dues {
             reader: RowReader::with_columns(store, plan, range, limits, Columns::TimeKey),

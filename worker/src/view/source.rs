@@ -1,9 +1,11 @@
 //! The bytes of a part for Parquet's synchronous reader, which streams a column chunk page by
 //! page: so a view with one giant row group needs no giant buffer. Each column chunk has a window
-//! of bytes read ahead; all windows together stay within a budget.
+//! of bytes read ahead; all windows together stay within a budget. Of a remote part, row groups that
+//! fit are fetched whole and ahead, and windows of those that do not are filled ahead.
 //!
 //! Runs on a decode thread, which may block; never on a thread that does I/O for others.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io::Read;
 use std::ops::Range;
@@ -17,6 +19,7 @@ use parquet::file::reader::{ChunkReader, Length};
 use tokio::runtime::{Builder, Handle, Runtime};
 use worldstream_crds::Reason;
 
+use super::ahead::{self, Ahead, Group, Piece};
 use super::object::{Fetched, Object};
 use crate::failure::{Failure, Result};
 
@@ -85,12 +88,18 @@ struct Inner {
     blocking: Arc<Blocking>,
     /// Bytes that all windows together may hold.
     budget: usize,
+    /// Where and how much is fetched ahead, of a remote part.
+    ahead: Option<Ahead>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     windows: Vec<Window>,
+    /// The row group that is read, if it was fetched whole.
+    group: Option<Group>,
+    /// Row groups that come next, with their numbers.
+    coming: VecDeque<(usize, Group)>,
     /// Bytes read ahead in a window.
     ahead: u64,
     /// The first failure: what Parquet's reader makes of it says less.
@@ -107,6 +116,8 @@ struct Window {
     /// Where `bytes` begin.
     start: u64,
     bytes: Bytes,
+    /// What follows, on its way.
+    next: Option<Piece>,
 }
 
 impl Window {
@@ -116,12 +127,18 @@ impl Window {
 }
 
 impl PartSource {
-    pub fn new(object: Object, blocking: Arc<Blocking>, budget: usize) -> Self {
+    pub fn new(
+        object: Object,
+        blocking: Arc<Blocking>,
+        budget: usize,
+        ahead: Option<Ahead>,
+    ) -> Self {
         PartSource {
             inner: Arc::new(Inner {
                 object,
                 blocking,
                 budget,
+                ahead,
                 state: Mutex::default(),
             }),
         }
@@ -131,11 +148,35 @@ impl PartSource {
         &self.inner.object
     }
 
-    /// The column chunks that are read from now on; what is at hand of others is dropped.
-    pub fn read_chunks(&self, mut chunks: Vec<Range<u64>>) {
+    /// The column chunks of the row group that is read from now on; what is at hand of others is
+    /// dropped, but for what was fetched of groups behind it.
+    pub fn read_chunks(&self, index: usize, mut chunks: Vec<Range<u64>>) {
         chunks.sort_by_key(|chunk| chunk.start);
         let mut state = self.state();
-        let share = self.inner.budget as u64 / (chunks.len().max(1) as u64);
+        state.windows.clear();
+        state.group = None;
+        while state.coming.front().is_some_and(|(at, _)| *at < index) {
+            state.coming.pop_front();
+        }
+        let mut budget = self.inner.budget as u64;
+        if let Some(ahead) = &self.inner.ahead {
+            if ahead.takes_whole(ahead::bytes_of(&chunks)) {
+                let fetched = match state.coming.front() {
+                    Some((at, _)) if *at == index => state.coming.pop_front(),
+                    _ => None,
+                };
+                let group = match fetched {
+                    Some((_, group)) => group,
+                    None => self.begin(&mut state, ahead, &chunks),
+                };
+                state.group = Some(group);
+                state.peak = state.peak.max(ahead.held() as usize);
+                return;
+            }
+            // Half for what is read, half for what is on its way.
+            budget = ahead.budget() / 2;
+        }
+        let share = budget / (chunks.len().max(1) as u64);
         state.ahead = share.clamp(WINDOW.start, WINDOW.end);
         state.windows = chunks
             .into_iter()
@@ -143,8 +184,35 @@ impl PartSource {
                 start: chunk.start,
                 chunk,
                 bytes: Bytes::new(),
+                next: None,
             })
             .collect();
+    }
+
+    /// Begins to fetch a row group that comes later, if the budget allows it; false if nothing
+    /// more should be asked for now.
+    pub fn fetch_ahead(&self, index: usize, mut chunks: Vec<Range<u64>>) -> bool {
+        let Some(ahead) = &self.inner.ahead else {
+            return false;
+        };
+        let mut state = self.state();
+        if state.coming.iter().any(|(at, _)| *at == index) {
+            return true;
+        }
+        chunks.sort_by_key(|chunk| chunk.start);
+        let bytes = ahead::bytes_of(&chunks);
+        if !ahead.takes_whole(bytes) || !ahead.has_room(bytes) {
+            return false;
+        }
+        let group = self.begin(&mut state, ahead, &chunks);
+        state.coming.push_back((index, group));
+        state.peak = state.peak.max(ahead.held() as usize);
+        true
+    }
+
+    fn begin(&self, state: &mut State, ahead: &Ahead, chunks: &[Range<u64>]) -> Group {
+        state.fetched += ahead::bytes_of(chunks);
+        ahead.group(&self.inner.object, chunks)
     }
 
     /// Why reading failed, if it was the store or the part's being another one.
@@ -187,6 +255,16 @@ impl PartSource {
         if state.failure.is_some() {
             return Err(failed());
         }
+        if let Some(found) = state
+            .group
+            .as_mut()
+            .and_then(|group| group.read(start, len))
+        {
+            return found.map_err(|failure| {
+                state.failure = Some(failure);
+                failed()
+            });
+        }
         let index = state
             .windows
             .iter()
@@ -222,7 +300,19 @@ impl PartSource {
         let end = (need + ahead).min(window.chunk.end).max(need).min(size);
         window.bytes = Bytes::new();
         window.start = start;
-        let fetched = self.fetch(state, from..end)?;
+        // What was fetched ahead counts if reading went on where it begins.
+        let next = window.next.take();
+        let fetched = match next.filter(|next| near && next.range.start == from) {
+            Some(next) => self.awaited(state, next, need)?,
+            None => self.fetch(state, from..end)?,
+        };
+        let follows = from + fetched.len() as u64;
+        if let (true, Some(ahead)) = (near, &self.inner.ahead)
+            && let Some(window) = index.and_then(|index| state.windows.get_mut(index))
+        {
+            let end = (follows + state.ahead).min(window.chunk.end);
+            window.next = (follows < end).then(|| ahead.fetch(&self.inner.object, follows..end));
+        }
 
         let Some(len) = len else {
             let window = index.and_then(|index| state.windows.get_mut(index));
@@ -249,9 +339,32 @@ impl PartSource {
         Ok(found)
     }
 
+    /// What was on its way, and what it lacks up to `need`.
+    fn awaited(
+        &self,
+        state: &mut State,
+        mut piece: Piece,
+        need: u64,
+    ) -> parquet::errors::Result<Bytes> {
+        let bytes = piece.wait().map_err(|failure| {
+            state.failure = Some(failure);
+            failed()
+        })?;
+        state.fetched += bytes.len() as u64;
+        let end = piece.range.end;
+        if end >= need {
+            return Ok(bytes);
+        }
+        let more = self.fetch(state, end..need)?;
+        Ok([bytes, more].concat().into())
+    }
+
     fn fetch(&self, state: &mut State, range: Range<u64>) -> parquet::errors::Result<Bytes> {
         let held: usize = state.windows.iter().map(|w| w.bytes.len()).sum();
-        state.peak = state.peak.max(held + (range.end - range.start) as usize);
+        let ahead = self.inner.ahead.as_ref().map_or(0, Ahead::held) as usize;
+        state.peak = state
+            .peak
+            .max(held + ahead + (range.end - range.start) as usize);
         state.fetched += range.end - range.start;
         let inner = &self.inner;
         match inner.blocking.wait(|| inner.object.range(range.clone())) {

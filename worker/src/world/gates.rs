@@ -78,7 +78,7 @@ impl Gates<'_> {
         match self.store.exists(&flag).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(self.missing(gate, &flag, "flag")),
-            Err(error) => Err(self.missing(gate, &flag, "flag").cause(&error)),
+            Err(error) => Err(error.explain(self.missing(gate, &flag, "flag"))),
         }
     }
 
@@ -106,14 +106,14 @@ impl Gates<'_> {
         match self.store.any(&root).await {
             Ok(true) => {}
             Ok(false) => return Err(self.missing(gate, &root, "bundle")),
-            Err(error) => return Err(self.missing(gate, &root, "bundle").cause(&error)),
+            Err(error) => return Err(error.explain(self.missing(gate, &root, "bundle"))),
         }
         let below_root = |path: &str| format!("{}/{path}", root.trim_end_matches('/'));
         match &rule.over {
             DigestOver::Bundle { exclude } => {
                 let found = self.store.walk(&root).await;
                 let files =
-                    found.map_err(|error| self.missing(gate, &root, "bundle").cause(&error))?;
+                    found.map_err(|error| error.explain(self.missing(gate, &root, "bundle")))?;
                 let paths = files
                     .into_iter()
                     .map(|(path, _)| path)
@@ -177,12 +177,12 @@ impl Gates<'_> {
             let missing = || self.missing(gate, &path, "listed file");
             let opened = self.store.stream(&path).await;
             let mut bytes = opened
-                .map_err(|error| missing().cause(&error))?
+                .map_err(|error| error.explain(missing()))?
                 .ok_or_else(missing)?;
             while let Some(chunk) = bytes
                 .try_next()
                 .await
-                .map_err(|error| missing().cause(&error))?
+                .map_err(|error| error.explain(missing()))?
             {
                 digest.update(&chunk);
             }
@@ -260,7 +260,7 @@ impl Gates<'_> {
         self.store
             .read(path)
             .await
-            .map_err(|error| self.missing(gate, path, what).cause(&error))?
+            .map_err(|error| error.explain(self.missing(gate, path, what)))?
             .ok_or_else(|| self.missing(gate, path, what))
     }
 

@@ -157,7 +157,7 @@ pub async fn read_seal(store: &WorldStore, pack: Option<&Pack>, required: bool) 
         return Ok(true);
     }
     let flag = store.exists(SEAL_FLAG).await.map_err(|error| {
-        Failure::new(Reason::PackNotSealed, store.name(SEAL_FLAG)).cause(&error)
+        error.explain(Failure::new(Reason::PackNotSealed, store.name(SEAL_FLAG)))
     })?;
     if !flag && required {
         return Err(Failure::new(Reason::PackNotSealed, store.root())
@@ -209,12 +209,13 @@ async fn read(
     let bytes = store
         .read(name)
         .await
-        .map_err(|error| failure().cause(&error))?;
-    if bytes.is_none() {
+        .map_err(|error| error.explain(failure()))?;
+    // In a remote store there are no folders, and nothing is listed but views.
+    if bytes.is_none() && store.store().io().is_none() {
         let folders = store
             .folders("")
             .await
-            .map_err(|error| failure().cause(&error))?;
+            .map_err(|error| error.explain(failure()))?;
         if folders.iter().any(|folder| folder == name) {
             return Err(failure().found("a folder").expected("a file"));
         }

@@ -19,7 +19,7 @@ pub async fn read(store: &WorldStore) -> Result<Receipt> {
     let bytes = store
         .read(RECEIPT)
         .await
-        .map_err(|error| Failure::new(Reason::RunReceiptUnreadable, &file).cause(&error))?
+        .map_err(|error| error.explain(Failure::new(Reason::RunReceiptUnreadable, &file)))?
         .ok_or_else(|| {
             Failure::new(Reason::RunReceiptUnreadable, &file)
                 .found("no such file")

@@ -10,8 +10,9 @@ use worldstream_crds::Reason;
 use super::WorldStore;
 use crate::failure::{Failure, Result};
 use crate::plan::{Mount, WorldPlan};
+use crate::store::s3;
 
-const S3: &str = "s3://";
+const S3: &str = s3::SCHEME;
 
 /// A run root, resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub struct Root {
 pub enum Place {
     /// A folder of this machine, which may not exist.
     Local(PathBuf),
-    /// A URI that is not mounted anywhere.
+    /// A URI of S3.
     Remote(String),
 }
 
@@ -40,16 +41,24 @@ pub(super) fn is_s3(root: &str) -> bool {
 ///
 /// # Errors
 /// `ENGINE_ROOT_MISSING` without a root, `ROOT_NOT_ALLOWED` for one outside the allowed roots or
-/// a mount, `RUN_RECEIPT_UNREADABLE` for one that is nowhere.
+/// a mount, `RUN_RECEIPT_UNREADABLE` for one that is nowhere, `STREAM_FAILED` where S3 cannot be
+/// reached as the plan says. Nothing is asked of S3 yet.
 pub fn open(plan: &WorldPlan) -> Result<WorldStore> {
     let root = resolve(plan)?;
     match &root.place {
         Place::Local(folder) => open_local(&root.text, folder),
-        Place::Remote(uri) => Err(nowhere(&root.text)
-            .found(format!("no mount that leads {uri} to a local folder"))
-            .expected("one of the profile's mounts to cover it")
-            .detail("worlds in S3 are read through a mount only")),
+        Place::Remote(uri) => open_remote(&root.text, uri, plan),
     }
+}
+
+fn open_remote(root: &str, uri: &str, plan: &WorldPlan) -> Result<WorldStore> {
+    let found = s3::locate(uri).ok_or_else(|| {
+        nowhere(root)
+            .found(uri)
+            .expected("s3://, the name of a bucket, and a prefix")
+    })?;
+    let store = s3::open(&plan.s3, &found.bucket)?;
+    Ok(WorldStore::of(store, found.prefix, root, plan.read_ahead))
 }
 
 fn open_local(root: &str, folder: &Path) -> Result<WorldStore> {
@@ -372,10 +381,12 @@ mod tests {
             let mut plan = testkit::plan(given);
             plan.mounts = mounts.to_vec();
             assert_eq!(resolve(&plan).unwrap().place, Place::Remote(expect.into()));
-            let failure = open(&plan).unwrap_err();
-            assert_eq!(failure.reason(), Reason::RunReceiptUnreadable);
-            assert!(failure.message().contains("mount"), "{failure}");
         }
+        let mut plan = testkit::plan("s3:///x");
+        plan.mounts = Vec::new();
+        let failure = open(&plan).unwrap_err();
+        assert_eq!(failure.reason(), Reason::RunReceiptUnreadable);
+        assert!(failure.message().contains("bucket"), "{failure}");
         let failure = resolved("s3://b/runs/../../etc", |plan| {
             plan.mounts = mounts.to_vec()
         })

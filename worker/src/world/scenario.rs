@@ -48,9 +48,8 @@ async fn search(store: &WorldStore) -> Result<BTreeSet<String>> {
     let mut open: Vec<String> = SEARCHED.map(str::to_owned).to_vec();
     while let Some(folder) = open.pop() {
         let below = store.folders(&folder).await.map_err(|error| {
-            Failure::new(Reason::ScenarioIdMissing, store.name(&folder))
-                .field("folders")
-                .cause(&error)
+            let failure = Failure::new(Reason::ScenarioIdMissing, store.name(&folder));
+            error.explain(failure.field("folders"))
         })?;
         for name in below {
             if let Some(scenario) = name.strip_prefix("scenario_id=")

@@ -4,27 +4,50 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::TryStreamExt;
 use futures::stream::BoxStream;
-use object_store::path::{Path, PathPart};
-use object_store::{Error, ObjectMeta, ObjectStore, ObjectStoreExt};
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore};
+
+use crate::store::{Result, Store, s3};
+use crate::view::Footers;
 
 /// A world's place. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct WorldStore {
-    store: Arc<dyn ObjectStore>,
+    store: Store,
     base: Path,
     root: Arc<str>,
+    /// Bytes that may be read ahead for each output, where the store is remote.
+    read_ahead: u64,
+    footers: Footers,
 }
 
 impl WorldStore {
-    /// A world called `root` (the resolved root's text) that is read below `base` of `store`.
+    /// A world called `root` (the resolved root's text) that is read below `base` of a store of
+    /// this machine.
     pub fn new(store: Arc<dyn ObjectStore>, base: Path, root: &str) -> Self {
+        Self::of(Store::local(store), base, root, 0)
+    }
+
+    /// The same in any store.
+    pub fn of(store: Store, base: Path, root: &str, read_ahead: u64) -> Self {
         WorldStore {
             store,
             base,
             root: root.into(),
+            read_ahead,
+            footers: Footers::default(),
         }
+    }
+
+    /// Bytes that may be read ahead for each output, where the store is remote.
+    pub fn read_ahead(&self) -> u64 {
+        self.read_ahead
+    }
+
+    /// Footers that were read already.
+    pub(crate) fn footers(&self) -> &Footers {
+        &self.footers
     }
 
     /// The resolved root's text, which ids are made from.
@@ -33,7 +56,7 @@ impl WorldStore {
     }
 
     /// The store that the world is read from.
-    pub fn store(&self) -> &Arc<dyn ObjectStore> {
+    pub fn store(&self) -> &Store {
         &self.store
     }
 
@@ -47,59 +70,37 @@ impl WorldStore {
     /// Names are taken as they are (`a#b%20` is a file of that name), but for what no object can
     /// be called (`..`, control characters), which is escaped and so names nothing outside.
     pub fn location(&self, relative: &str) -> Path {
-        relative
-            .split('/')
-            .filter(|segment| !segment.is_empty())
-            .fold(self.base.clone(), |path, segment| {
-                match PathPart::parse(segment) {
-                    Ok(part) => path.join(part),
-                    Err(_) => path.join(segment),
-                }
-            })
+        s3::below(self.base.clone(), relative)
     }
 
     /// The bytes of a small object (a receipt, a flag); none if there is no such object.
-    pub async fn read(&self, relative: &str) -> Result<Option<Bytes>, Error> {
-        match self.store.get(&self.location(relative)).await {
-            Ok(found) => found.bytes().await.map(Some),
-            Err(Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
+    pub async fn read(&self, relative: &str) -> Result<Option<Bytes>> {
+        let found = self.store.get(&self.location(relative)).await?;
+        Ok(found.map(|(bytes, _)| bytes))
     }
 
     /// Whether there is such an object.
-    pub async fn exists(&self, relative: &str) -> Result<bool, Error> {
-        match self.store.head(&self.location(relative)).await {
-            Ok(_) => Ok(true),
-            Err(Error::NotFound { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
+    pub async fn exists(&self, relative: &str) -> Result<bool> {
+        let found = self.store.head(&self.location(relative)).await?;
+        Ok(found.is_some())
     }
 
     /// The bytes of an object that may be large, as they come; none if there is no such object.
     pub async fn stream(
         &self,
         relative: &str,
-    ) -> Result<Option<BoxStream<'static, Result<Bytes, Error>>>, Error> {
-        match self.store.get(&self.location(relative)).await {
-            Ok(found) => Ok(Some(found.into_stream())),
-            Err(Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
+    ) -> Result<Option<BoxStream<'static, Result<Bytes>>>> {
+        self.store.stream(&self.location(relative)).await
     }
 
     /// Whether there is any object below a folder.
-    pub async fn any(&self, folder: &str) -> Result<bool, Error> {
-        let mut listed = self.store.list(Some(&self.location(folder)));
-        Ok(listed.try_next().await?.is_some())
+    pub async fn any(&self, folder: &str) -> Result<bool> {
+        self.store.any(&self.location(folder)).await
     }
 
     /// The names of the folders directly in a folder, in the order of the names as text.
-    pub async fn folders(&self, folder: &str) -> Result<Vec<String>, Error> {
-        let listed = self
-            .store
-            .list_with_delimiter(Some(&self.location(folder)))
-            .await?;
+    pub async fn folders(&self, folder: &str) -> Result<Vec<String>> {
+        let listed = self.store.folder(&self.location(folder)).await?;
         let mut names: Vec<_> = listed
             .common_prefixes
             .iter()
@@ -111,11 +112,8 @@ impl WorldStore {
 
     /// The objects directly in a folder, with their file names, in the order of the names as
     /// text.
-    pub async fn list(&self, folder: &str) -> Result<Vec<(String, ObjectMeta)>, Error> {
-        let listed = self
-            .store
-            .list_with_delimiter(Some(&self.location(folder)))
-            .await?;
+    pub async fn list(&self, folder: &str) -> Result<Vec<(String, ObjectMeta)>> {
+        let listed = self.store.folder(&self.location(folder)).await?;
         Ok(named(listed.objects.into_iter().map(|meta| {
             (
                 meta.location.filename().unwrap_or_default().to_owned(),
@@ -126,9 +124,9 @@ impl WorldStore {
 
     /// All objects below a folder, with their paths relative to it, in the order of the paths as
     /// text.
-    pub async fn walk(&self, folder: &str) -> Result<Vec<(String, ObjectMeta)>, Error> {
+    pub async fn walk(&self, folder: &str) -> Result<Vec<(String, ObjectMeta)>> {
         let prefix = self.location(folder);
-        let listed: Vec<ObjectMeta> = self.store.list(Some(&prefix)).try_collect().await?;
+        let listed = self.store.walk(&prefix).await?;
         Ok(named(listed.into_iter().filter_map(|meta| {
             let parts: Vec<_> = meta
                 .location

@@ -51,7 +51,7 @@ pub(super) fn relative(path: &str) -> Option<String> {
 }
 
 /// The world key that templates are rendered with.
-pub(super) fn world_key(receipt: &Receipt, scenario_id: String) -> WorldKey {
+pub(crate) fn world_key(receipt: &Receipt, scenario_id: String) -> WorldKey {
     WorldKey {
         manifest_fingerprint: receipt.manifest_fingerprint.clone(),
         parameter_hash: receipt.parameter_hash.clone(),

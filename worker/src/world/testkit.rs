@@ -117,6 +117,8 @@ pub(crate) fn plan(root: &str) -> WorldPlan {
         gate_upstream: true,
         producer_id: PRODUCER.into(),
         producer_allowlist: Some(named("allowlist.txt", PRODUCER)),
+        s3: Default::default(),
+        read_ahead: 32 << 20,
     }
 }
 

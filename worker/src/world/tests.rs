@@ -470,10 +470,10 @@ fn broken_receipts() -> Vec<Broken> {
             |w| w.plan.engine_run_root.push_str("/run_receipt.json"),
         ),
         broken(
-            "s3 without a mount",
+            "s3 without a bucket",
             Unreadable,
-            &["s3://b/x", "mount"],
-            |w| w.plan.engine_run_root = "s3://b/x".into(),
+            &["s3:///x", "bucket"],
+            |w| w.plan.engine_run_root = "s3:///x".into(),
         ),
         broken(
             "no root given",

@@ -142,7 +142,7 @@ pub(super) fn kubectl(state: &State, args: &[&str]) -> Result<String> {
 fn spawn(state: &State, name: &str, program: &str, args: &[String]) -> Result<()> {
     let mut command = Namespace::of_node(state, 1).enter(Kit::Kubernetes.program(program)?);
     command.args(args);
-    let recorded = process::start(command, &state.log(name))?;
+    let recorded = process::start(&command, &state.log(name))?;
     state.record(name, &recorded)
 }
 

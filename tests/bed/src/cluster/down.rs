@@ -47,7 +47,14 @@ pub(super) fn end(state: &State) -> Result<()> {
         cgroup::Groups::of_node(state, node).remove()?;
     }
     for node in NODES {
-        Namespace::of_node(state, node).remove()?;
+        let namespace = Namespace::of_node(state, node);
+        for id in namespace.processes() {
+            say(format_args!(
+                "process {id} was started in the bed's network by somebody else and goes on: {}",
+                process::command_line(id).join(" ")
+            ));
+        }
+        namespace.remove()?;
     }
     for hidden in node::HIDDEN {
         // Somebody may have put something there: then it stays.

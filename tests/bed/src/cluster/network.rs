@@ -61,6 +61,19 @@ impl Namespace {
         enter
     }
 
+    /// The ids of the processes in it.
+    pub(super) fn processes(&self) -> Vec<u32> {
+        use std::os::unix::fs::MetadataExt as _;
+        let Ok(own) = std::fs::metadata(self.path()) else {
+            return Vec::new();
+        };
+        let is_in = |id: &u32| {
+            std::fs::metadata(format!("/proc/{id}/ns/net"))
+                .is_ok_and(|it| (it.dev(), it.ino()) == (own.dev(), own.ino()))
+        };
+        super::process::all().into_iter().filter(is_in).collect()
+    }
+
     fn run(&self, words: &str) -> Result<()> {
         let mut words = words.split_whitespace();
         let program = words.next().unwrap_or_default();

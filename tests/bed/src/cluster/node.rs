@@ -64,7 +64,7 @@ exec "$@""#;
         .arg(program)
         .arg("--config")
         .arg(config);
-    let recorded = process::start(start, &state.log(&process_name(node, "containerd")))?;
+    let recorded = process::start(&start, &state.log(&process_name(node, "containerd")))?;
     state.record(&process_name(node, "containerd"), &recorded)?;
     until(state, "containerd", || {
         ctr(state, node, &["version"]).is_ok()
@@ -121,7 +121,7 @@ fn spawn(state: &State, node: usize, program: &str, args: &[String]) -> Result<(
     let mut command = within(state, node, Kit::Kubernetes.program(program)?)?;
     command.args(args);
     let name = process_name(node, program);
-    let recorded = process::start(command, &state.log(&name))?;
+    let recorded = process::start(&command, &state.log(&name))?;
     state.record(&name, &recorded)
 }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
 
+use crate::command::command;
 use crate::error::{BedError, Doing as _, Result};
 
 /// A process as it was when it was started.
@@ -104,10 +105,23 @@ impl Recorded {
     }
 }
 
+/// Runs its arguments with no files but stdin, stdout and stderr: a lock of whoever called `up`,
+/// inherited, would be held for as long as the cluster lives.
+const ALONE: &str = r#"for file in /proc/self/fd/*; do
+    number=${file##*/}
+    if [ "$number" -gt 2 ]; then eval "exec $number>&-"; fi
+done
+exec "$@""#;
+
 /// Starts a command that goes on when this program ends, its output in a file.
-pub(super) fn start(mut command: Command, log: &Path) -> Result<Recorded> {
+pub(super) fn start(wanted: &Command, log: &Path) -> Result<Recorded> {
     use std::os::unix::process::CommandExt as _;
-    let doing = || format!("starting {:?}", command.get_program());
+    let mut command = command("bash");
+    command
+        .args(["-c", ALONE, "bed"])
+        .arg(wanted.get_program())
+        .args(wanted.get_args());
+    let doing = || format!("starting {:?}", wanted.get_program());
     let out = File::create(log).doing(format_args!("making {}", log.display()))?;
     let error = out.try_clone().doing(doing())?;
     let doing = doing();

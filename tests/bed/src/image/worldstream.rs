@@ -67,8 +67,9 @@ pub fn images(root: &Path, target: &Path, profile: &str) -> Result<Images> {
             )));
         }
         let bill = serde_json::to_vec_pretty(&sbom(root, name)?).doing("writing the SBOM")?;
-        let program = std::fs::read(&file).doing(format_args!("reading {}", file.display()))?;
-        let tag = super::hex(&program)[..12].to_owned();
+        let mut content = std::fs::read(&file).doing(format_args!("reading {}", file.display()))?;
+        content.extend(&bill);
+        let tag = super::hex(&content)[..12].to_owned();
         let reference = format!("docker.io/worldstream/{name}:dev-{tag}");
         let archive = into.join(format!("{name}-{tag}.tar"));
         if !archive.exists() {

@@ -122,6 +122,7 @@ fn a_tiny_budget_changes_nothing() {
         let limits = ReadLimits {
             batch_rows: 100,
             buffer_bytes,
+            ..ReadLimits::default()
         };
         let mut reader =
             RowReader::open(&world.store(), &world.plan().unwrap(), None, ALL, limits).unwrap();

@@ -108,6 +108,7 @@ fn resuming_reads_only_what_lies_behind_the_cursor() {
     let limits = ReadLimits {
         batch_rows: 100,
         buffer_bytes: 64 * 1024,
+        ..ReadLimits::default()
     };
     let start = at(1, 39_900, T0 + 59_900_000_000);
     let mut reader = RowReader::open(&world.store(), &plan, start, ALL, limits).unwrap();

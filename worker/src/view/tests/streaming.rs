@@ -20,6 +20,7 @@ fn started() -> (World, RowReader) {
     let limits = ReadLimits {
         batch_rows: 100,
         buffer_bytes: 16 * 1024,
+        ..ReadLimits::default()
     };
     let plan = world.plan().unwrap();
     let mut reader = RowReader::open(&world.store(), &plan, None, ALL, limits).unwrap();
@@ -175,6 +176,7 @@ fn one_giant_row_group_is_streamed_page_by_page() {
     let limits = ReadLimits {
         batch_rows: 1024,
         buffer_bytes: 256 * 1024,
+        ..ReadLimits::default()
     };
     let plan = world.plan().unwrap();
     let mut reader = RowReader::open(&world.store(), &plan, None, ALL, limits).unwrap();

@@ -1,0 +1,128 @@
+//! How S3 is reached: of the profile, made part of the plan.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::documents::Document;
+use super::error::PlanError;
+use super::profile::{check, check_some, secret};
+use super::{SecretSource, values};
+use crate::{BytesText, S3Spec, StreamProfileSpec};
+
+type Result<T, E = PlanError> = std::result::Result<T, E>;
+
+/// How S3 is reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct S3Plan {
+    /// http or https and a host, without a path; none: the environment's, else AWS's.
+    pub endpoint: Option<String>,
+    /// None: the environment's.
+    pub region: Option<String>,
+    /// The bucket is part of the path; none: with an endpoint.
+    pub path_style: Option<bool>,
+    /// Requests are not signed.
+    pub anonymous: bool,
+    /// None: those of the environment.
+    pub credentials: Option<S3CredentialsPlan>,
+    /// A file of PEM certificates to trust instead of the built-in roots.
+    pub ca_file: Option<PathBuf>,
+    /// Attempts for one request, the first included.
+    pub attempts: u32,
+    /// How long one request may be tried.
+    pub unavailable_for: Duration,
+}
+
+impl Default for S3Plan {
+    /// As a profile that says nothing of S3.
+    fn default() -> Self {
+        let spec = S3Spec::default();
+        S3Plan {
+            endpoint: None,
+            region: None,
+            path_style: None,
+            anonymous: false,
+            credentials: None,
+            ca_file: None,
+            attempts: spec.attempts,
+            unavailable_for: spec.unavailable_for.0,
+        }
+    }
+}
+
+/// Credentials of S3.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct S3CredentialsPlan {
+    /// The access key's id.
+    pub access_key_id: SecretSource,
+    /// The access key's secret.
+    pub secret_access_key: SecretSource,
+    /// A session's token.
+    pub session_token: Option<SecretSource>,
+}
+
+/// How S3 is reached.
+pub fn plan(profile: &Document<StreamProfileSpec>) -> Result<S3Plan> {
+    let spec = &profile.spec.world.s3;
+    let at = |field: &str| format!("spec.world.s3.{field}");
+    if spec.anonymous && spec.credentials.is_some() {
+        return check(
+            profile,
+            &at("credentials"),
+            Err("is given, and anonymous is true; expected either".into()),
+        );
+    }
+    if spec.attempts == 0 {
+        let wrong = Err("found 0, expected 1 or more".into());
+        return check(profile, &at("attempts"), wrong);
+    }
+    let credentials = match &spec.credentials {
+        None => None,
+        Some(given) => {
+            let at = |field: &str| at(&format!("credentials.{field}"));
+            let token = given.session_token.as_ref();
+            let token = token.map(|token| secret(profile, &at("sessionToken"), token));
+            Some(S3CredentialsPlan {
+                access_key_id: secret(profile, &at("accessKeyId"), &given.access_key_id)?,
+                secret_access_key: secret(
+                    profile,
+                    &at("secretAccessKey"),
+                    &given.secret_access_key,
+                )?,
+                session_token: token.transpose()?,
+            })
+        }
+    };
+    let text = |field: &str, value: &Option<String>| {
+        check_some(profile, &at(field), value.clone(), values::some_text)
+    };
+    let endpoint = spec.endpoint.clone();
+    Ok(S3Plan {
+        endpoint: check_some(profile, &at("endpoint"), endpoint, values::endpoint)?,
+        region: text("region", &spec.region)?,
+        path_style: spec.path_style,
+        anonymous: spec.anonymous,
+        credentials,
+        ca_file: text("caFile", &spec.ca_file)?.map(PathBuf::from),
+        attempts: spec.attempts,
+        unavailable_for: check(
+            profile,
+            &at("unavailableFor"),
+            values::some_time(spec.unavailable_for),
+        )?,
+    })
+}
+
+/// Bytes that are read ahead.
+pub fn read_ahead(profile: &Document<StreamProfileSpec>) -> Result<u64> {
+    let bytes = profile.spec.world.read_ahead;
+    let least = BytesText::mib(1);
+    let value = match bytes >= least {
+        true => Ok(bytes.0),
+        false => Err(format!("found {bytes}, expected at least {least}")),
+    };
+    check(profile, "spec.world.readAhead", value)
+}
