@@ -9,11 +9,11 @@ use crate::bytes::BytesText;
 use crate::duration::DurationText;
 use crate::policy::{GateCheck, OnOutputFailure, OnQuarantine, Overload};
 
-mod postgres;
+mod checkpoints;
 mod sources;
 mod worker;
 
-pub use postgres::*;
+pub use checkpoints::*;
 pub use sources::*;
 pub use worker::*;
 
@@ -421,67 +421,6 @@ pub struct ProducerSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allowlist: Option<TextSource>,
 }
-
-/// Where cursors are kept, and how often they are saved.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub struct CheckpointsSpec {
-    /// Cursors as files, in the layout of the reference producer. Left out, and no other store
-    /// given: so, in the default folder.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub file: Option<FileCheckpoints>,
-    /// Cursors in Postgres, in the reference producer's table. One store at most is given.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub postgres: Option<PostgresCheckpoints>,
-    /// Cursors in the status of the stream's StreamCheckpoints, which the API server keeps. In a
-    /// cluster this is the store of a profile that names no other.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub kubernetes: Option<KubernetesCheckpoints>,
-    /// At most so many events of an output and lane are taken and not yet saved; 1 or more.
-    #[schemars(range(min = 1))]
-    pub flush_every: u64,
-    /// An event that was taken is saved after at most this long.
-    pub flush_interval: DurationText,
-    /// How long saving may fail before the stream ends as unavailable; it waits meanwhile. Left
-    /// out: `1h` in a cluster, else `1m`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub unavailable_for: Option<DurationText>,
-    /// How long a stream whose cursors the API server keeps goes on while that is away, which
-    /// bounds what a crash would repeat; then it waits.
-    pub max_unsaved: DurationText,
-}
-
-impl Default for CheckpointsSpec {
-    fn default() -> Self {
-        CheckpointsSpec {
-            file: None,
-            postgres: None,
-            kubernetes: None,
-            flush_every: 500,
-            flush_interval: DurationText::secs(1),
-            unavailable_for: None,
-            max_unsaved: DurationText::secs(30),
-        }
-    }
-}
-
-/// Cursors as files.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub struct FileCheckpoints {
-    /// The folder. Left out: `wsp/checkpoints` below the platform run's own folder.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub root: Option<String>,
-    /// The volume that holds the folder, mounted read-write into the workers; in a cluster, where
-    /// the file store needs one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub volume: Option<VolumeSpec>,
-}
-
-/// Cursors in StreamCheckpoints. There is nothing to choose: `kubernetes: {}`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub struct KubernetesCheckpoints {}
 
 /// The clock that all outputs of a stream follow.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -6,6 +6,8 @@
 //! a condition of the stream. Rules about changes stand at the root of the schema: one of a field
 //! is not run when the field is taken away.
 
+mod checkpoints;
+
 use serde_json::{Value, json};
 
 use crate::names::LONGEST_STREAM;
@@ -281,7 +283,6 @@ fn profile(rules: &mut Rules) {
         "spec.checkpoints.flushInterval",
         "spec.checkpoints.unavailableFor",
         "spec.checkpoints.maxUnsaved",
-        "spec.checkpoints.postgres.timeout",
         "spec.clock.primeTimeout",
         "spec.clock.maxSkew",
         "spec.defaults.maxLag",
@@ -304,31 +305,7 @@ fn profile(rules: &mut Rules) {
         "self.policy != 'Continue' || (!has(self.maxCount) && !has(self.maxShare))",
         "policy: a bound does nothing with Continue, expected Stop",
     );
-    rules.of(
-        "spec.checkpoints",
-        "kubernetes",
-        "!has(self.kubernetes) || !has(self.file)",
-        "kubernetes: is given together with file, expected one store",
-    );
-    rules.of(
-        "spec.checkpoints",
-        "postgres",
-        "!has(self.postgres) || (!has(self.file) && !has(self.kubernetes))",
-        "postgres: is given together with another store, expected one store",
-    );
-    rules.secret("spec.checkpoints.postgres.dsn");
-    rules.of(
-        "spec.checkpoints.postgres",
-        "caConfigMap",
-        "!has(self.caFile) || !has(self.caConfigMap)",
-        "caConfigMap: is given together with caFile, expected either",
-    );
-    rules.at(
-        "spec.checkpoints.postgres.leaseTerm",
-        "duration(self) >= duration('1s') && duration(self) <= duration('1h')",
-        "expected 1s to 1h",
-    );
-    rules.volume("spec.checkpoints.file.volume");
+    checkpoints::stores(rules);
     rules.at(
         "spec.clock.lead",
         "duration(self) <= duration('1m')",

@@ -96,7 +96,10 @@ fn sources() {
         ),
         profile(
             json!({ "checkpoints": { "postgres": { "dsn": { "env": "A", "secret": key } } } }),
-            &["spec.checkpoints.postgres.dsn", "exactly one of file, env, secret"],
+            &[
+                "spec.checkpoints.postgres.dsn",
+                "exactly one of file, env, secret",
+            ],
         ),
         profile(
             json!({ "checkpoints": { "postgres": { "caFile": "/ca.pem", "caConfigMap": key } } }),
