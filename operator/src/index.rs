@@ -50,8 +50,11 @@ impl<V: View> Index<V> {
                 None => Vec::new(),
             },
             Event::Delete(raw) => match V::of(raw) {
-                Some((key, name, _)) => {
-                    remove(&mut inner.objects, &key, &name);
+                Some((key, name, view)) => {
+                    match view.gone() {
+                        Some(view) => insert(&mut inner.objects, key.clone(), name, view),
+                        None => remove(&mut inner.objects, &key, &name),
+                    }
                     vec![key]
                 }
                 None => Vec::new(),
@@ -96,6 +99,20 @@ impl<V: View> Index<V> {
     /// The one object of that name.
     pub fn get(&self, key: &Key, name: &str) -> Option<Arc<V>> {
         self.read(|inner| inner.objects.get(key)?.get(name).cloned())
+    }
+
+    /// Forgets the objects of a stream that are not wanted any more.
+    pub fn forget(&self, key: &Key, forget: impl Fn(&V) -> bool) {
+        if !self.of(key).iter().any(|object| forget(object)) {
+            return;
+        }
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(objects) = inner.objects.get_mut(key) {
+            objects.retain(|_, object| !forget(object));
+            if objects.is_empty() {
+                inner.objects.remove(key);
+            }
+        }
     }
 
     /// Calls `look` with every object.

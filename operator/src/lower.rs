@@ -106,6 +106,16 @@ pub fn lower(
         let _ = name;
         Ok(())
     })?;
+    if let Some(file) = &profile.checkpoints.file {
+        let volume = file.volume.as_ref().ok_or_else(|| {
+            Invalid::profile(
+                "spec.checkpoints.file.volume: is missing; in a cluster cursors in files need one",
+            )
+        })?;
+        if file.root.is_none() {
+            value["checkpoints"]["file"]["root"] = json!(volume.mount_path);
+        }
+    }
     let stores = value["checkpoints"].as_object_mut();
     if let Some(stores) = stores
         && !["file", "postgres", "kubernetes"]

@@ -292,3 +292,6 @@ pub fn identity(stream: &StreamView) -> Identity {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests;

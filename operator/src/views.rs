@@ -8,6 +8,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
+use kube::core::DynamicObject;
+use serde::de::DeserializeOwned;
 use worldstream_crds::{
     StreamCheckpoint, StreamCheckpointSpec, StreamCheckpointStatus, StreamClock, StreamClockSpec,
     StreamProfile, StreamProfileSpec, WorldStream, WorldStreamSpec, WorldStreamStatus, names,
@@ -30,6 +32,11 @@ pub trait View: Sized + Send + Sync + 'static {
     type Raw;
     /// What is kept, with whose it is and its own name; none if it is nobody's.
     fn of(raw: Self::Raw) -> Option<(Key, String, Self)>;
+
+    /// What is still kept once the object is gone; nothing, unless how it ended still counts.
+    fn gone(self) -> Option<Self> {
+        None
+    }
 }
 
 /// A WorldStream.
@@ -59,9 +66,10 @@ pub struct StreamView {
 const TOLD_WRITERS: [&str; 3] = ["paused", "suspend", "speedup"];
 
 impl View for StreamView {
-    type Raw = WorldStream;
+    type Raw = DynamicObject;
 
-    fn of(raw: WorldStream) -> Option<(Key, String, Self)> {
+    fn of(raw: DynamicObject) -> Option<(Key, String, Self)> {
+        let raw: WorldStream = typed(raw)?;
         let meta = raw.metadata;
         let name = meta.name.clone()?;
         let key = Key {
@@ -80,6 +88,24 @@ impl View for StreamView {
             writers: writers(meta.managed_fields.as_deref().unwrap_or_default()),
         };
         Some((key, name, view))
+    }
+}
+
+/// The object as its own type. One that is not, from an older or a newer installation, is told
+/// and passed over: it must not keep the others from being watched.
+fn typed<T: kube::Resource + DeserializeOwned>(raw: DynamicObject) -> Option<T> {
+    let what = format!(
+        "{} {}/{}",
+        raw.types.as_ref().map_or("object", |types| types.kind.as_str()),
+        raw.metadata.namespace.as_deref().unwrap_or_default(),
+        raw.metadata.name.as_deref().unwrap_or_default()
+    );
+    match raw.try_parse() {
+        Ok(typed) => Some(typed),
+        Err(error) => {
+            tracing::warn!(%error, "{what} cannot be read, and is passed over");
+            None
+        }
     }
 }
 
@@ -124,9 +150,10 @@ pub struct ProfileView {
 }
 
 impl View for ProfileView {
-    type Raw = StreamProfile;
+    type Raw = DynamicObject;
 
-    fn of(raw: StreamProfile) -> Option<(Key, String, Self)> {
+    fn of(raw: DynamicObject) -> Option<(Key, String, Self)> {
+        let raw: StreamProfile = typed(raw)?;
         let name = raw.metadata.name?;
         let key = Key {
             namespace: raw.metadata.namespace?,
@@ -157,9 +184,10 @@ pub struct ClockView {
 }
 
 impl View for ClockView {
-    type Raw = StreamClock;
+    type Raw = DynamicObject;
 
-    fn of(raw: StreamClock) -> Option<(Key, String, Self)> {
+    fn of(raw: DynamicObject) -> Option<(Key, String, Self)> {
+        let raw: StreamClock = typed(raw)?;
         let name = raw.metadata.name.clone()?;
         let key = Key {
             namespace: raw.metadata.namespace.clone()?,
@@ -192,9 +220,10 @@ pub struct CheckpointView {
 }
 
 impl View for CheckpointView {
-    type Raw = StreamCheckpoint;
+    type Raw = DynamicObject;
 
-    fn of(raw: StreamCheckpoint) -> Option<(Key, String, Self)> {
+    fn of(raw: DynamicObject) -> Option<(Key, String, Self)> {
+        let raw: StreamCheckpoint = typed(raw)?;
         let name = raw.metadata.name.clone()?;
         let key = Key {
             namespace: raw.metadata.namespace.clone()?,
@@ -333,6 +362,8 @@ pub struct PodView {
     pub ended: Option<Ended>,
     /// Whether the cluster ended it: eviction, preemption, a lost node.
     pub disrupted: bool,
+    /// Whether the object is gone already.
+    pub gone: bool,
 }
 
 /// Where a pod stands in its life.
@@ -432,8 +463,21 @@ impl View for PodView {
                 reason: it.reason.unwrap_or_default(),
             }),
             disrupted: condition("DisruptionTarget", "True").is_some(),
+            gone: false,
         };
         Some((key, name, view))
+    }
+
+    /// A pod that ended and was removed before anybody looked ended all the same.
+    fn gone(mut self) -> Option<Self> {
+        if self.life == Life::Succeeded {
+            return None;
+        }
+        // Removed without having ended by itself: somebody's doing, no crash.
+        self.disrupted |= self.ended.is_none();
+        self.life = Life::Failed;
+        self.gone = true;
+        Some(self)
     }
 }
 

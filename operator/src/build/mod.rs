@@ -6,9 +6,9 @@ mod pod;
 mod records;
 mod roles;
 
-pub use jobs::{JobOrder, preflight, template, worker};
+pub use jobs::{JobOrder, TAKE_OVER, preflight, template, worker};
 pub use pod::{Kind, container};
-pub use records::{checkpoints, clock, plan};
+pub use records::{checkpoint_name, checkpoints, clock, plan};
 pub use roles::roles;
 
 use serde_json::{Value, json};
@@ -136,3 +136,6 @@ pub fn merge(into: &mut Value, fields: Value) {
         (into, fields) => *into = fields,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -86,7 +86,7 @@ pub fn template(
         "name": container(),
         "image": image,
         "args": arguments(stream, kind, output),
-        "env": environment(validated),
+        "env": environment(stream, validated, output),
         "ports": [{"name": "metrics", "containerPort": 9090, "protocol": "TCP"}],
         "resources": resources(validated),
         "securityContext": {
@@ -161,7 +161,7 @@ fn arguments(stream: &StreamView, kind: Kind, output: Option<&str>) -> Vec<Strin
 
 /// Whose pod it is, from the pod itself, after what the profile adds: a later entry of a name
 /// counts.
-fn environment(validated: &Validated) -> Vec<Value> {
+fn environment(stream: &StreamView, validated: &Validated, output: Option<&str>) -> Vec<Value> {
     let field = |name: &str, path: &str| {
         json!({"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}})
     };
@@ -170,6 +170,12 @@ fn environment(validated: &Validated) -> Vec<Value> {
         field("POD_UID", "metadata.uid"),
         field("POD_NAMESPACE", "metadata.namespace"),
         field("JOB_NAME", "metadata.labels['batch.kubernetes.io/job-name']"),
+        // The same in every run of an output, of which there is one at a time: a store that keeps
+        // a lease by it takes the next run for the replacement that it is.
+        json!({
+            "name": "JOB_UID",
+            "value": names::short_hash(&[&stream.uid, output.unwrap_or_default()]),
+        }),
     ];
     let named = |value: &Value| value["name"].as_str().unwrap_or_default().to_owned();
     let kept: Vec<String> = own.iter().map(named).collect();

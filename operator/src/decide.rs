@@ -1,0 +1,608 @@
+//! What is to be done for a stream, and how it stands: the middle of a reconcile. Pure.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use worldstream_crds::{
+    ClockMode, FailureStatus, OnOutputFailure, OutputStatus, Phase, PlanRef, Reason, Releases,
+    StreamClockSpec, VerifiedWorld, WorkerState, names,
+};
+
+use crate::build::{self, Child, JobOrder, Kind, Resource};
+use crate::conduct::{self, Report, conduct};
+use crate::fold;
+use crate::outputs::{self, Do, Facts, Verdict, Wanted, judge};
+use crate::picture::{Picture, Verification};
+use crate::validate::{Invalid, Live, Output, Validated};
+use crate::views::{CheckpointView, ClockView, JobView, Notes, PodView, StreamView};
+
+/// What there is of a stream.
+#[derive(Clone, Debug)]
+pub struct Situation<'a> {
+    /// The stream.
+    pub stream: &'a StreamView,
+    /// What it was validated to.
+    pub validated: &'a Result<Validated, Invalid>,
+    /// What may be changed while it runs.
+    pub live: &'a Live,
+    /// An older stream of the same identity.
+    pub rival: Option<String>,
+    /// Its clock.
+    pub clock: Option<Arc<ClockView>>,
+    /// Its checkpoints.
+    pub checkpoints: Vec<Arc<CheckpointView>>,
+    /// Its Jobs.
+    pub jobs: Vec<Arc<JobView>>,
+    /// Their pods.
+    pub pods: Vec<Arc<PodView>>,
+    /// Now.
+    pub now: Timestamp,
+    /// The operator's own field manager.
+    pub manager: &'a str,
+}
+
+/// Something to be done, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Make or correct children.
+    Apply(Vec<Child>),
+    /// Make a child that is never changed.
+    Create(Child),
+    /// End a Job's pods.
+    Suspend(String),
+    /// Remove a child of the stream.
+    Delete(&'static Resource, String),
+    /// Give up a pod whose node is gone.
+    GiveUp {
+        /// The pod.
+        pod: String,
+        /// Its uid.
+        uid: String,
+    },
+    /// Publish the clock.
+    Publish {
+        /// What the write is conditional on.
+        version: String,
+        /// The clock.
+        spec: Box<StreamClockSpec>,
+    },
+}
+
+/// What follows.
+#[derive(Clone, Debug, Default)]
+pub struct Decision {
+    /// To be done, in order; if one fails, the rest and the status wait.
+    pub todo: Vec<Action>,
+    /// How the stream stands once that is done.
+    pub picture: Picture,
+    /// When to look again although nothing changed.
+    pub again: Option<Duration>,
+}
+
+impl Decision {
+    fn look_again(&mut self, wait: Option<Duration>) {
+        if let Some(wait) = wait {
+            self.again = Some(self.again.map_or(wait, |known| known.min(wait)));
+        }
+    }
+}
+
+/// Decides.
+pub fn decide(situation: &Situation<'_>) -> Decision {
+    let stream = situation.stream;
+    let attempt = stream.spec.attempt.clone().unwrap_or_default();
+    let mut decision = Decision {
+        picture: Picture::before(stream, situation.live),
+        ..Decision::default()
+    };
+    if let (Err(invalid), None) = (situation.validated, &stream.status.world) {
+        decision.picture.accepted = Err(invalid.clone());
+    }
+    // The platform run is recorded before anything else exists.
+    if stream.status.platform_run_id.is_none() {
+        return decision;
+    }
+    if stream.status.attempt.as_ref().is_some_and(|it| *it != attempt) {
+        start_over(situation, &mut decision);
+        return decision;
+    }
+    if let Some(rival) = &situation.rival
+        && stream.status.started_at.is_none()
+    {
+        decision.picture.conflict(rival);
+        return decision;
+    }
+    let completed = stream.status.phase == Some(Phase::Completed);
+    if ended(stream) && (completed || stream.spec.retry <= stream.status.retry) {
+        clean_up(situation, &mut decision);
+        return decision;
+    }
+    if !freeze(situation, &mut decision) {
+        return decision;
+    }
+    let outputs = fold::outputs_of(&stream.status.outputs, situation.validated);
+    let lanes = stream
+        .status
+        .outputs
+        .first()
+        .map_or(1, |output| output.lanes.max(1));
+    let checkpoints = fold::by_lane(situation, &outputs, lanes);
+    if checkpoints.iter().any(fold::Lanes::is_empty_lane) {
+        if let Ok(validated) = situation.validated {
+            let run = crate::validate::platform_run_id(stream);
+            decision.todo.push(Action::Apply(build::checkpoints(
+                stream,
+                &run,
+                &validated.outputs,
+                lanes,
+            )));
+        }
+        decision.look_again(Some(Duration::from_secs(2)));
+    }
+    let planned = checkpoints.iter().all(|it| it.planned(lanes));
+    if !planned {
+        verify(situation, &mut decision);
+        return decision;
+    }
+    decision.picture.verification = Verification::Verified;
+    let plan = checkpoints
+        .iter()
+        .flat_map(|it| it.lanes.iter().flatten())
+        .find_map(|it| it.status.plan.clone());
+    if let Some(plan) = plan {
+        decision.picture.scenario_run_id = Some(plan.scenario_run_id);
+        decision.picture.world = Some(VerifiedWorld {
+            pack_key: plan.pack_key,
+            engine_run_id: plan.engine_run_id,
+            scenario: plan.scenario,
+            root: plan.root,
+        });
+    }
+    stream_outputs(situation, &outputs, lanes, &checkpoints, &mut decision);
+    decision
+}
+
+/// Whether the stream has come to an end.
+pub fn ended(stream: &StreamView) -> bool {
+    stream.status.completed_at.is_some()
+        && matches!(stream.status.phase, Some(Phase::Completed | Phase::Failed))
+}
+
+/// A new attempt: what the old one made is ended, and then everything is as at the beginning.
+fn start_over(situation: &Situation<'_>, decision: &mut Decision) {
+    let alive = situation.pods.iter().any(|pod| pod.lives());
+    for job in &situation.jobs {
+        if !job.suspended && !job.complete && job.failed.is_none() {
+            decision.todo.push(Action::Suspend(job.name.clone()));
+        } else if !alive && !job.deleting {
+            decision.todo.push(Action::Delete(&build::JOB, job.name.clone()));
+        }
+    }
+    decision.picture.starting_over = true;
+    if alive {
+        decision.look_again(Some(Duration::from_secs(5)));
+        return;
+    }
+    if let Some(clock) = &situation.clock {
+        decision.todo.push(Action::Delete(&build::CLOCK, clock.name.clone()));
+    }
+    decision.picture.reset = situation.jobs.iter().all(|job| job.suspended || job.complete || job.failed.is_some());
+    decision.look_again(Some(Duration::from_secs(1)));
+}
+
+/// After the end: children go when their time has come, and only once.
+fn clean_up(situation: &Situation<'_>, decision: &mut Decision) {
+    let (stream, now) = (situation.stream, situation.now);
+    decision.picture.keep = true;
+    for job in &situation.jobs {
+        let alive = situation
+            .pods
+            .iter()
+            .any(|pod| pod.job == job.uid && pod.lives());
+        if alive && !job.suspended && !job.complete && job.failed.is_none() {
+            decision.todo.push(Action::Suspend(job.name.clone()));
+        }
+    }
+    let at = stream.status.completed_at.as_deref();
+    let (Some(ttl), Some(Ok(at))) = (situation.live.ttl, at.map(str::parse::<Timestamp>)) else {
+        return;
+    };
+    let due = at + ttl;
+    if due > now {
+        let wait = Duration::try_from(due.duration_since(now)).unwrap_or_default();
+        decision.look_again(Some(wait + Duration::from_millis(100)));
+        return;
+    }
+    for job in situation.jobs.iter().filter(|job| !job.deleting) {
+        decision.todo.push(Action::Delete(&build::JOB, job.name.clone()));
+    }
+    let Some(plan) = stream.status.plan.as_ref().filter(|plan| !plan.name.is_empty()) else {
+        return;
+    };
+    for kind in [Kind::Preflight, Kind::Worker] {
+        let name = names::role(&stream.key.name, kind.component());
+        for resource in [&build::ROLE_BINDING, &build::ROLE, &build::SERVICE_ACCOUNT] {
+            decision.todo.push(Action::Delete(resource, name.clone()));
+        }
+    }
+    decision.todo.push(Action::Delete(&build::CONFIG_MAP, plan.name.clone()));
+    decision.picture.plan = Some(PlanRef {
+        name: String::new(),
+        ..plan.clone()
+    });
+}
+
+/// Freezes the plan, anew as long as no world was verified by it. Whether there is a plan to go
+/// on with.
+fn freeze(situation: &Situation<'_>, decision: &mut Decision) -> bool {
+    let stream = situation.stream;
+    let picture = &mut decision.picture;
+    let frozen = stream.status.plan.as_ref().filter(|plan| !plan.name.is_empty());
+    let fixed = stream.status.world.is_some();
+    let validated = match situation.validated {
+        Ok(validated) => validated,
+        Err(invalid) => {
+            match (frozen, fixed) {
+                (Some(_), true) => picture.drift = Some(invalid.message.clone()),
+                _ => picture.accepted = Err(invalid.clone()),
+            }
+            return frozen.is_some() && fixed;
+        }
+    };
+    picture.accepted = Ok(());
+    if let Some(plan) = frozen {
+        if plan.hash == validated.hash {
+            return true;
+        }
+        if fixed {
+            picture.drift = Some(format!(
+                "StreamProfile {} (generation {}) would give another plan than the one that was frozen \
+                 (generation {}); credentials, retry, resources and image take effect when a worker is \
+                 replaced, the rest with a new attempt",
+                validated.plan.profile, validated.profile_generation, plan.profile_generation
+            ));
+            return true;
+        }
+    }
+    let run = crate::validate::platform_run_id(stream);
+    let plan = build::plan(stream, validated);
+    picture.plan = Some(PlanRef {
+        name: plan.name.clone(),
+        hash: validated.hash.clone(),
+        worker_image: validated.image.clone(),
+        profile_generation: validated.profile_generation,
+    });
+    let lanes = validated.lanes;
+    let checkpoints = build::checkpoints(stream, &run, &validated.outputs, lanes);
+    let names: Vec<String> = checkpoints.iter().map(|it| it.name.clone()).collect();
+    let mut children = vec![plan];
+    children.extend(build::roles(stream, Kind::Preflight, &names));
+    children.extend(build::roles(stream, Kind::Worker, &names));
+    children.extend(checkpoints);
+    decision.todo.push(Action::Apply(children));
+    if situation.clock.is_none() {
+        decision.todo.push(Action::Create(build::clock(stream)));
+    }
+    if !fixed {
+        let outputs = validated.outputs.iter().map(|output| OutputStatus {
+            output: output.id.clone(),
+            role: output.role,
+            lanes,
+            ..OutputStatus::default()
+        });
+        decision.picture.outputs = outputs.collect();
+    }
+    decision.picture.verification = Verification::Pending;
+    // What comes next reads the plan from the status.
+    false
+}
+
+/// Has the world verified.
+fn verify(situation: &Situation<'_>, decision: &mut Decision) {
+    let stream = situation.stream;
+    let Ok(validated) = situation.validated else {
+        decision.picture.verification = Verification::Pending;
+        return;
+    };
+    let (Some(plan), false) = (&stream.status.plan, stream.spec.suspend) else {
+        decision.picture.verification = Verification::Pending;
+        return;
+    };
+    let order = JobOrder {
+        validated,
+        plan: &plan.name,
+        image: &plan.worker_image,
+    };
+    let (_, template) = build::template(stream, &order, Kind::Preflight, None);
+    let jobs: Vec<_> = situation
+        .jobs
+        .iter()
+        .filter(|job| job.component == names::PREFLIGHT)
+        .collect();
+    let newest = jobs.iter().max_by_key(|job| job.notes.run).copied();
+    let again = stream.spec.retry > stream.status.retry;
+    let next = match newest {
+        None => Some(1),
+        Some(job) if job.notes.template != template => Some(job.notes.run + 1),
+        Some(job) if job.failed.is_some() && again && job.notes.retry < stream.spec.retry => {
+            Some(job.notes.run + 1)
+        }
+        // It wrote the plans, and one is gone again.
+        Some(job) if job.complete && job.created + Duration::from_secs(60) < situation.now => {
+            Some(job.notes.run + 1)
+        }
+        Some(_) => None,
+    };
+    if let Some(run) = next {
+        let notes = Notes {
+            run,
+            retry: stream.spec.retry,
+            attempt: stream.spec.attempt.clone().unwrap_or_default(),
+            ..Notes::default()
+        };
+        for job in jobs.iter().filter(|job| !job.deleting) {
+            decision.todo.push(Action::Delete(&build::JOB, job.name.clone()));
+        }
+        let job = build::preflight(stream, &order, &notes);
+        decision.todo.push(Action::Create(job));
+        decision.picture.verification = Verification::Running(None);
+        decision.picture.retry = stream.spec.retry;
+        return;
+    }
+    let Some(job) = newest else { return };
+    let pods: Vec<_> = situation.pods.iter().filter(|pod| pod.job == job.uid).collect();
+    if let Some(told) = &job.failed {
+        let nobody = Output {
+            id: "preflight".to_owned(),
+            role: Default::default(),
+        };
+        let facts = Facts {
+            output: &nobody,
+            lanes: 1,
+            jobs: Vec::new(),
+            pods: Vec::new(),
+            checkpoints: Vec::new(),
+            before: None,
+        };
+        let ended = pods.iter().filter_map(|pod| pod.ended.as_ref());
+        let ended = ended.max_by_key(|it| it.at).filter(|it| it.code != 0);
+        let before = stream.status.conditions.iter().find(|it| {
+            it.type_ == "Failed" && it.status == "True" && ended.is_none()
+        });
+        let failure = match before {
+            Some(before) => FailureStatus {
+                reason: before.reason.clone(),
+                message: before.message.clone(),
+                exit_code: None,
+            },
+            None => outputs::explain(&facts, ended, Some(told)),
+        };
+        decision.picture.verification = Verification::Failed(failure);
+        return;
+    }
+    let stuck = pods.iter().filter(|pod| pod.lives()).find_map(|pod| {
+        let stuck = pod.stuck.as_ref()?;
+        let reason = outputs::stuck_reason(&stuck.reason, &stuck.message);
+        Some((reason, format!("pod {}: {}: {}", pod.name, stuck.reason, stuck.message)))
+    });
+    let refused = job
+        .refused
+        .clone()
+        .map(|told| (worldstream_crds::ConditionReason::PodRefused, told));
+    decision.picture.verification = Verification::Running(stuck.or(refused));
+    decision.look_again(Some(Duration::from_secs(10)));
+}
+
+/// Has the outputs streamed, and conducts the clock.
+fn stream_outputs(
+    situation: &Situation<'_>,
+    outputs: &[Output],
+    lanes: u32,
+    checkpoints: &[fold::Lanes],
+    decision: &mut Decision,
+) {
+    let (stream, live, now) = (situation.stream, situation.live, situation.now);
+    let status = &stream.status;
+    let order = situation.validated.as_ref().ok().and_then(|validated| {
+        let plan = status.plan.as_ref()?;
+        Some(JobOrder {
+            validated,
+            plan: &plan.name,
+            image: &plan.worker_image,
+        })
+    });
+    let released = status.releases.as_ref().and_then(|it| it.next_at.as_deref());
+    let released = released
+        .and_then(|at| at.parse::<Timestamp>().ok())
+        .filter(|at| *at > now);
+    let facts: Vec<Facts<'_>> = outputs
+        .iter()
+        .zip(checkpoints)
+        .map(|(output, checkpoints)| fold::facts(situation, output, lanes, checkpoints))
+        .collect();
+    let alive = situation.pods.iter().any(|pod| pod.lives());
+    let new_image = order
+        .as_ref()
+        .map(|order| order.validated.image.clone())
+        .filter(|image| Some(image) != status.plan.as_ref().map(|plan| &plan.worker_image));
+    if let (Some(image), Some(plan)) = (new_image, &status.plan)
+        && (live.rollout == worldstream_crds::Rollout::Immediately
+            || !alive && (stream.spec.suspend || situation.jobs.is_empty()))
+    {
+        decision.picture.plan = Some(PlanRef {
+            worker_image: image,
+            ..plan.clone()
+        });
+    }
+    let wanted = |run: bool, output: &Output| Wanted {
+        run,
+        retry: stream.spec.retry,
+        retried: status.retry,
+        attempt: stream.spec.attempt.clone().unwrap_or_default(),
+        template: order.as_ref().map(|order| {
+            let output = Some(output.id.as_str());
+            build::template(stream, order, Kind::Worker, output).1
+        }),
+        replace: live.rollout == worldstream_crds::Rollout::Immediately,
+        crash_limit: live.crash_limit,
+        fences: live.fences,
+    };
+    let judge_all = |run: bool| -> Vec<Verdict> {
+        let each = facts.iter();
+        each.map(|facts| judge(facts, &wanted(run, facts.output), now))
+            .collect()
+    };
+    let go = !stream.spec.suspend && released.is_none();
+    let mut verdicts = judge_all(go);
+    let failed = verdicts.iter().any(|it| it.failure.is_some());
+    let stopped = failed && live.on_output_failure == OnOutputFailure::StopAll;
+    if stopped {
+        verdicts = judge_all(false);
+    }
+    let done = |it: &Verdict| it.state == WorkerState::Finished || it.failure.is_some();
+    let all_up = verdicts.iter().all(|it| done(it) || it.up);
+    let unfinished = verdicts.iter().any(|it| !done(it));
+    let clock = situation
+        .clock
+        .as_ref()
+        .map(|clock| clock.spec.clone())
+        .unwrap_or_default();
+    // Primed too late: all give their places back, so that others can have them.
+    let waits = clock.revision == 0 || clock.paused && !stream.spec.paused;
+    let since = verdicts
+        .iter()
+        .filter(|it| !done(it) && !it.up)
+        .filter_map(|it| it.since)
+        .max();
+    let picture = &mut decision.picture;
+    if go && !stopped && waits && !all_up
+        && let Some(since) = since
+    {
+        let due = since + live.prime_timeout;
+        if due <= now {
+            picture.releases = Some(release(stream, status.releases.as_ref(), now));
+            verdicts = judge_all(false);
+            picture.released = true;
+        } else {
+            let wait = Duration::try_from(due.duration_since(now)).unwrap_or_default();
+            picture.priming_until = Some(due);
+            decision.again = Some(wait + Duration::from_millis(50));
+        }
+    }
+    if let Some(next) = released {
+        let wait = Duration::try_from(next.duration_since(now)).unwrap_or_default();
+        decision.look_again(Some(wait + Duration::from_millis(50)));
+    }
+    let picture = &mut decision.picture;
+    picture.released |= released.is_some();
+    picture.stopped = stopped;
+    picture.all_up = all_up && go;
+    picture.alive = verdicts.iter().any(|it| it.alive);
+    let reports = fold::reports(situation, &facts, &verdicts, &clock, live);
+    let conditions = conduct::Conditions {
+        clock: &clock,
+        started: status.started_at.is_some(),
+        live,
+        stand: stream.spec.paused || !go || stopped || picture.released,
+        all_up: all_up && go && !stopped && !picture.released,
+        reports: &reports.iter().map(|it| it.report).collect::<Vec<Report>>(),
+        by: &|field: &str| {
+            let field = match field {
+                "paused" if stream.spec.suspend || stream.writers.contains_key("suspend") && !stream.spec.paused => "suspend",
+                other => other,
+            };
+            let writer = stream.writers.get(field);
+            writer.map_or(situation.manager, String::as_str).to_owned()
+        },
+    };
+    let mut step = match unfinished || clock.revision == 0 {
+        true => conduct(now, &conditions),
+        false => conduct::Step::default(),
+    };
+    if let Some((index, lag)) = step.overdue
+        && let Some(report) = reports.get(index)
+    {
+        let failure = FailureStatus {
+            reason: Reason::LagLimit.as_str().to_owned(),
+            message: format!(
+                "{}: found {lag:.1?} behind the clock, expected at most {:?}",
+                outputs[report.output].id, live.max_lag
+            ),
+            exit_code: None,
+        };
+        verdicts[report.output].failure = Some(failure);
+        verdicts[report.output].state = WorkerState::Failed;
+        // The next look sees the failure in the status, and stops what is to be stopped.
+        step.again = Some(Duration::from_millis(100));
+    }
+    match (&situation.clock, step.publish) {
+        (Some(view), Some(spec)) => {
+            decision.picture.clock = spec.clone();
+            decision.todo.push(Action::Publish {
+                version: view.version.clone(),
+                spec: Box::new(spec),
+            });
+        }
+        (None, _) => {
+            decision.todo.push(Action::Create(build::clock(stream)));
+            decision.picture.clock = clock;
+        }
+        (Some(_), None) => decision.picture.clock = clock,
+    }
+    decision.look_again(step.again);
+    let checkpoints: Vec<String> = checkpoints
+        .iter()
+        .flat_map(|it| it.lanes.iter().flatten())
+        .map(|it| it.name.clone())
+        .collect();
+    let creates = verdicts
+        .iter()
+        .flat_map(|it| &it.todo)
+        .any(|it| matches!(it, Do::Create { .. }));
+    if creates {
+        let roles = build::roles(stream, Kind::Worker, &checkpoints);
+        decision.todo.push(Action::Apply(roles));
+    }
+    if creates || verdicts.iter().all(|it| it.failure.is_none()) {
+        decision.picture.retry = stream.spec.retry;
+    }
+    for verdict in &verdicts {
+        decision.look_again(verdict.again);
+        for todo in &verdict.todo {
+            decision.todo.extend(action(stream, order.as_ref(), todo));
+        }
+    }
+    if decision.picture.clock.mode == ClockMode::Settling {
+        decision.look_again(Some(Duration::from_secs(2)));
+    }
+    fold::picture(situation, &facts, &verdicts, &mut decision.picture);
+}
+
+fn action(stream: &StreamView, order: Option<&JobOrder<'_>>, todo: &Do) -> Option<Action> {
+    Some(match todo {
+        Do::Create { notes, take_over } => {
+            Action::Create(build::worker(stream, order?, notes, take_over))
+        }
+        Do::Suspend(job) => Action::Suspend(job.clone()),
+        Do::Delete(job) => Action::Delete(&build::JOB, job.clone()),
+        Do::GiveUp { pod, uid } => Action::GiveUp {
+            pod: pod.clone(),
+            uid: uid.clone(),
+        },
+    })
+}
+
+/// When the outputs try again: later each time, and not at the same moment as another stream.
+fn release(stream: &StreamView, before: Option<&Releases>, now: Timestamp) -> Releases {
+    let count = before.map_or(0, |it| it.count) + 1;
+    let hash = names::short_hash(&[&stream.uid, &count.to_string()]);
+    let share = u64::from_str_radix(&hash[..6], 16).unwrap_or_default() % 1_000;
+    let base = 10_000u64 << (count - 1).min(5);
+    let wait = Duration::from_millis(base / 2 + base * share / 1_000);
+    Releases {
+        count,
+        last_at: Some(now.to_string()),
+        next_at: Some((now + wait).to_string()),
+    }
+}

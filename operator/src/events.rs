@@ -1,0 +1,141 @@
+//! Events on a WorldStream: one for each step and each failure, told from two statuses that
+//! follow each other.
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Client;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use worldstream_crds::{Phase, WorkerState, WorldStreamStatus};
+
+use crate::api::MANAGER;
+use crate::build;
+use crate::views::StreamView;
+
+/// Something worth telling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Whether it is a warning.
+    pub warning: bool,
+    /// The reason.
+    pub reason: String,
+    /// What there is to say.
+    pub note: String,
+}
+
+/// What happened between two statuses.
+pub fn between(before: &WorldStreamStatus, after: &WorldStreamStatus) -> Vec<Told> {
+    let mut all = Vec::new();
+    if before.phase != after.phase
+        && let Some(phase) = after.phase
+    {
+        let ready = condition(after, "Ready");
+        let note = ready.map(|(_, _, message)| message).unwrap_or_default();
+        all.push(Told {
+            warning: matches!(phase, Phase::Failed | Phase::Degraded),
+            reason: format!("{phase:?}"),
+            note: format!("The stream is {phase:?}. {note}"),
+        });
+    }
+    for (kind, bad) in [
+        ("Accepted", "False"),
+        ("WorldVerified", "-"),
+        ("Degraded", "True"),
+        ("Failed", "True"),
+        ("ProfileDrifted", "True"),
+        ("ClockSkew", "True"),
+    ] {
+        let (was, is) = (condition(before, kind), condition(after, kind));
+        let Some((status, reason, message)) = is else { continue };
+        let news = was.is_none_or(|(old, why, _)| old != status || status == bad && why != reason);
+        let told = match kind {
+            "WorldVerified" | "Accepted" => status == "True" || status == bad,
+            _ => status == bad,
+        };
+        if news && told {
+            all.push(Told {
+                warning: status == bad,
+                reason: reason.to_owned(),
+                note: format!("{kind}: {message}"),
+            });
+        }
+    }
+    for output in &after.outputs {
+        let was = before.outputs.iter().find(|it| it.output == output.output);
+        let was = was.map(|it| it.state);
+        let finished = output.state == WorkerState::Finished && was != Some(WorkerState::Finished);
+        if finished {
+            all.push(Told {
+                warning: false,
+                reason: "OutputFinished".to_owned(),
+                note: format!("{}: {} rows were taken", output.output, output.sent),
+            });
+        }
+        if let Some(failure) = &output.failure
+            && was != Some(WorkerState::Failed)
+            && output.state == WorkerState::Failed
+        {
+            all.push(Told {
+                warning: true,
+                reason: failure.reason.clone(),
+                note: format!("{}: {}", output.output, failure.message),
+            });
+        }
+    }
+    let releases = |it: &WorldStreamStatus| it.releases.as_ref().map_or(0, |it| it.count);
+    if releases(after) > releases(before) {
+        let note = condition(after, "Ready").map(|it| it.2.to_owned());
+        all.push(Told {
+            warning: true,
+            reason: "PrimeTimeout".to_owned(),
+            note: note.unwrap_or_default(),
+        });
+    }
+    all
+}
+
+fn condition<'a>(status: &'a WorldStreamStatus, kind: &str) -> Option<(&'a str, &'a str, &'a str)> {
+    let found = status.conditions.iter().find(|it| it.type_ == kind)?;
+    Some((&found.status, &found.reason, &found.message))
+}
+
+/// Tells.
+pub struct Teller {
+    recorder: Recorder,
+}
+
+impl Teller {
+    /// With a client; `instance` names this process.
+    pub fn new(client: Client, instance: &str) -> Self {
+        let reporter = Reporter {
+            controller: MANAGER.to_owned(),
+            instance: Some(instance.to_owned()),
+        };
+        Teller {
+            recorder: Recorder::new(client, reporter),
+        }
+    }
+
+    /// Tells of a stream. That it cannot is no reason to stop.
+    pub async fn tell(&self, stream: &StreamView, told: &Told) {
+        let reference = ObjectReference {
+            api_version: Some(build::STREAM.api_version.to_owned()),
+            kind: Some(build::STREAM.kind.to_owned()),
+            name: Some(stream.key.name.clone()),
+            namespace: Some(stream.key.namespace.clone()),
+            uid: Some(stream.uid.clone()),
+            ..ObjectReference::default()
+        };
+        let event = Event {
+            type_: match told.warning {
+                true => EventType::Warning,
+                false => EventType::Normal,
+            },
+            reason: told.reason.clone(),
+            note: Some(told.note.chars().take(1_000).collect()),
+            action: "Reconcile".to_owned(),
+            secondary: None,
+        };
+        if let Err(error) = self.recorder.publish(&event, &reference).await {
+            tracing::warn!(%error, stream = stream.key.name, "an event could not be written");
+        }
+    }
+}

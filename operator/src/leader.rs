@@ -1,0 +1,160 @@
+//! Who of several operators works: a Lease, written with its resourceVersion so that two cannot
+//! both win, with calls that have deadlines. Who loses it ends, so that nobody works on without
+//! it; who is told to stop gives it up.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::api::{Api, PostParams};
+
+/// For how long a lease is good without being renewed.
+pub const DURATION: Duration = Duration::from_secs(15);
+/// How often it is renewed, and asked for.
+const RENEW: Duration = Duration::from_secs(3);
+/// When a lease that could not be renewed counts as lost: well before others may take it.
+const LOST: Duration = Duration::from_secs(10);
+/// How long a call may take.
+const CALL: Duration = Duration::from_secs(4);
+
+/// A candidate.
+pub struct Candidate {
+    api: Api<Lease>,
+    name: String,
+    identity: String,
+    /// What others' lease looked like when it last changed, and when that was by our own clock: a
+    /// holder's clock is not ours to judge by.
+    seen: Option<(String, Instant)>,
+}
+
+/// What a try came to.
+enum Try {
+    Mine,
+    Others,
+}
+
+impl Candidate {
+    /// For a Lease of this name.
+    pub fn new(api: Api<Lease>, name: &str, identity: &str) -> Self {
+        Candidate {
+            api,
+            name: name.to_owned(),
+            identity: identity.to_owned(),
+            seen: None,
+        }
+    }
+
+    /// Waits until this process leads.
+    pub async fn acquire(&mut self) {
+        loop {
+            match tokio::time::timeout(CALL, self.attempt()).await {
+                Ok(Ok(Try::Mine)) => return,
+                Ok(Ok(Try::Others)) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "the lease could not be asked for"),
+                Err(_) => tracing::warn!("the lease could not be asked for: no answer in time"),
+            }
+            tokio::time::sleep(RENEW).await;
+        }
+    }
+
+    /// Renews until the lease is lost; returns then.
+    pub async fn hold(&mut self) -> String {
+        let mut good = Instant::now();
+        loop {
+            tokio::time::sleep(RENEW).await;
+            let why = match tokio::time::timeout(CALL, self.attempt()).await {
+                Ok(Ok(Try::Mine)) => {
+                    good = Instant::now();
+                    continue;
+                }
+                Ok(Ok(Try::Others)) => return "another process has it".to_owned(),
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "no answer in time".to_owned(),
+            };
+            tracing::warn!(%why, "the lease could not be renewed");
+            if good.elapsed() >= LOST {
+                return why;
+            }
+        }
+    }
+
+    /// Gives the lease up, so that another need not wait for its end.
+    pub async fn give_up(&mut self) {
+        let given = tokio::time::timeout(CALL, async {
+            let mut lease = self.api.get(&self.name).await?;
+            let spec = lease.spec.get_or_insert_default();
+            if spec.holder_identity.as_deref() == Some(&self.identity) {
+                spec.holder_identity = None;
+                spec.renew_time = Some(MicroTime(Timestamp::now()));
+                self.api.replace(&self.name, &PostParams::default(), &lease).await?;
+            }
+            Ok::<_, kube::Error>(())
+        });
+        if let Ok(Err(error)) = given.await {
+            tracing::warn!(%error, "the lease could not be given up");
+        }
+    }
+
+    async fn attempt(&mut self) -> kube::Result<Try> {
+        let params = PostParams::default();
+        let Some(mut lease) = self.api.get_opt(&self.name).await? else {
+            let lease = Lease {
+                metadata: ObjectMeta {
+                    name: Some(self.name.clone()),
+                    ..ObjectMeta::default()
+                },
+                spec: Some(self.spec(1)),
+                ..Lease::default()
+            };
+            return outcome(self.api.create(&params, &lease).await);
+        };
+        let spec = lease.spec.clone().unwrap_or_default();
+        let holder = spec.holder_identity.clone().unwrap_or_default();
+        let transitions = spec.lease_transitions.unwrap_or_default();
+        if holder == self.identity {
+            let mut renewed = self.spec(transitions);
+            renewed.acquire_time = spec.acquire_time;
+            lease.spec = Some(renewed);
+        } else {
+            let version = lease.metadata.resource_version.clone().unwrap_or_default();
+            let since = match &self.seen {
+                Some((known, since)) if *known == version => *since,
+                _ => {
+                    let now = Instant::now();
+                    self.seen = Some((version, now));
+                    now
+                }
+            };
+            let good = spec.lease_duration_seconds.map_or(DURATION, |seconds| {
+                Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
+            });
+            if !holder.is_empty() && since.elapsed() < good {
+                return Ok(Try::Others);
+            }
+            lease.spec = Some(self.spec(transitions + 1));
+        }
+        // With the resourceVersion that was read: of two who try, one fails.
+        outcome(self.api.replace(&self.name, &params, &lease).await)
+    }
+
+    fn spec(&self, transitions: i32) -> LeaseSpec {
+        let now = MicroTime(Timestamp::now());
+        LeaseSpec {
+            holder_identity: Some(self.identity.clone()),
+            lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
+            acquire_time: Some(now.clone()),
+            renew_time: Some(now),
+            lease_transitions: Some(transitions),
+            ..LeaseSpec::default()
+        }
+    }
+}
+
+fn outcome(written: kube::Result<Lease>) -> kube::Result<Try> {
+    match written {
+        Ok(_) => Ok(Try::Mine),
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(Try::Others),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,102 @@
+//! One look at a stream, as the sum of its steps: dereference (reads), validate, decide (pure),
+//! apply (writes), status.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use worldstream_crds::StreamProfileSpec;
+
+use crate::api::{ApiError, MANAGER};
+use crate::apply::{carry_out, write_status};
+use crate::controller::Context;
+use crate::decide::{Situation, decide};
+use crate::dereference::dereference;
+use crate::events;
+use crate::status::{derive, differs};
+use crate::validate::{live, validate};
+use crate::views::Key;
+
+/// Progress alone is written at most so often.
+const PROGRESS_EVERY: Duration = Duration::from_secs(4);
+
+/// When progress of each stream was written last.
+#[derive(Default)]
+pub struct Pacer(Mutex<HashMap<Key, Instant>>);
+
+impl Pacer {
+    /// How long progress is still to be held back.
+    fn wait(&self, key: &Key) -> Option<Duration> {
+        let written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = written.get(key)?.elapsed();
+        PROGRESS_EVERY.checked_sub(since).filter(|wait| !wait.is_zero())
+    }
+
+    fn written(&self, key: &Key) {
+        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        written.insert(key.clone(), Instant::now());
+    }
+
+    fn forget(&self, key: &Key) {
+        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        written.remove(key);
+    }
+}
+
+/// Looks at a stream. Gives when to look again although nothing changed.
+///
+/// Errors: what the API server refuses, or its absence; the look is repeated.
+pub async fn reconcile(context: &Context, key: &Key) -> Result<Option<Duration>, ApiError> {
+    let now = Timestamp::now();
+    let found = dereference(&context.watched, &context.server, key, now).await?;
+    let Some(found) = found else {
+        context.pacer.forget(key);
+        return Ok(None);
+    };
+    let stream = &*found.stream;
+    if stream.deleting {
+        // Its children are owned by it: the cluster removes them, and their pods drain.
+        return Ok(None);
+    }
+    let validated = validate(stream, found.profile.as_deref(), &found.texts, &context.image);
+    let fallback = StreamProfileSpec::default();
+    let profile = found.profile.as_ref().map_or(&fallback, |it| &it.spec);
+    let live = live(stream, profile);
+    let decision = decide(&Situation {
+        stream,
+        validated: &validated,
+        live: &live,
+        rival: found.rival,
+        clock: found.clock,
+        checkpoints: found.checkpoints,
+        jobs: found.jobs,
+        pods: found.pods,
+        now,
+        manager: MANAGER,
+    });
+    let status = derive(&decision.picture, &stream.status, stream.generation, now);
+    // An end is on record before anything that belongs to it may be cleaned up.
+    for action in &decision.todo {
+        tracing::debug!(namespace = key.namespace, stream = key.name, ?action, "to do");
+        carry_out(&context.server, stream, action).await?;
+    }
+    let mut again = decision.again;
+    if status != stream.status {
+        let waits = match differs(&stream.status, &status) {
+            true => None,
+            false => context.pacer.wait(key),
+        };
+        match waits {
+            Some(wait) => again = Some(again.map_or(wait, |known| known.min(wait))),
+            None => {
+                write_status(&context.server, stream, &status).await?;
+                context.pacer.written(key);
+                for told in events::between(&stream.status, &status) {
+                    context.teller.tell(stream, &told).await;
+                }
+            }
+        }
+    }
+    Ok(again)
+}
