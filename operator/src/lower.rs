@@ -129,10 +129,6 @@ pub fn lower(
     lowered.runs_root = format!("{SCRATCH}/runs");
     let patience = Some(worldstream_crds::DurationText(PATIENCE));
     lowered.gate.unavailable_for = lowered.gate.unavailable_for.or(patience);
-    let default = StreamProfileSpec::default().checkpoints.unavailable_for;
-    if lowered.checkpoints.unavailable_for == default {
-        lowered.checkpoints.unavailable_for.0 = PATIENCE;
-    }
     Ok((lowered, mounted))
 }
 
