@@ -148,6 +148,8 @@ fn install() {
         "profiles[0].profile=local",
         "--set",
         &format!("profiles[0].namespaces={{{TEAM}}}"),
+        "--set",
+        "profiles[0].spec.world.oracleRoot=/worlds",
     ]);
     assert!(
         notes.contains("kubectl apply -f config/samples/cluster/worldstreams.yaml"),
