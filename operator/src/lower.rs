@@ -129,7 +129,6 @@ pub fn lower(
     lowered.runs_root = format!("{SCRATCH}/runs");
     let patience = Some(worldstream_crds::DurationText(PATIENCE));
     lowered.gate.unavailable_for = lowered.gate.unavailable_for.or(patience);
-    lowered.checkpoints.unavailable_for = lowered.checkpoints.unavailable_for.or(patience);
     Ok((lowered, mounted))
 }
 
@@ -233,10 +232,7 @@ mod tests {
         let given = profile(json!({"gateMap": {"configMap": {"name": "tables", "key": "g"}}}));
         let error = lower(&given, &Texts::new()).unwrap_err();
         assert_eq!(error.reason, "ConfigMapNotFound");
-        assert!(
-            error.message.contains("spec.gateMap.configMap"),
-            "{error:?}"
-        );
+        assert!(error.message.contains("spec.gateMap.configMap"), "{error:?}");
         let given = profile(json!({"gate": {"auth": {"apiKey": {"env": "PELT"}}}}));
         let error = lower(&given, &Texts::new()).unwrap_err();
         assert!(
