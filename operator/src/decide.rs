@@ -195,15 +195,6 @@ fn start_over(situation: &Situation<'_>, decision: &mut Decision) {
 fn clean_up(situation: &Situation<'_>, decision: &mut Decision) {
     let (stream, now) = (situation.stream, situation.now);
     decision.picture.keep = true;
-    for job in &situation.jobs {
-        let alive = situation
-            .pods
-            .iter()
-            .any(|pod| pod.job == job.uid && pod.lives());
-        if alive && !job.suspended && !job.complete && job.failed.is_none() {
-            decision.todo.push(Action::Suspend(job.name.clone()));
-        }
-    }
     let at = stream.status.completed_at.as_deref();
     let (Some(ttl), Some(Ok(at))) = (situation.live.ttl, at.map(str::parse::<Timestamp>)) else {
         return;
