@@ -499,10 +499,6 @@ fn stream_outputs(
         all_up: all_up && go && !stopped && !picture.released,
         reports: &reports.iter().map(|it| it.report).collect::<Vec<Report>>(),
         by: &|field: &str| {
-            let field = match field {
-                "paused" if stream.spec.suspend || stream.writers.contains_key("suspend") && !stream.spec.paused => "suspend",
-                other => other,
-            };
             let writer = stream.writers.get(field);
             writer.map_or(situation.manager, String::as_str).to_owned()
         },

@@ -215,7 +215,7 @@ fn run(
         (false, false) => job.notes.crashes,
     };
     verdict.crashes = count;
-    if let Some(pod) = crashes.first() {
+    if let Some(pod) = crashes.iter().find(|pod| !clean(pod)) {
         let what = pod.ended.as_ref().map(ending).unwrap_or_default();
         verdict.trouble = Some((
             ConditionReason::WorkerRestarting,

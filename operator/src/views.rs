@@ -58,12 +58,18 @@ pub struct StreamView {
     pub spec: WorldStreamSpec,
     /// What was said of it last.
     pub status: WorldStreamStatus,
-    /// Which field manager wrote `spec.paused`, `spec.suspend` and `spec.speedup`.
+    /// Which field manager asked last that the clock stands or goes on (`paused`: `spec.paused`
+    /// and `spec.suspend`), and for its speed (`speedup`).
     pub writers: BTreeMap<&'static str, String>,
 }
 
-/// The fields whose writers the clock's ledger names.
-const TOLD_WRITERS: [&str; 3] = ["paused", "suspend", "speedup"];
+/// What the clock's ledger names the writers of, and the fields that decide it: who wrote one of
+/// them last asked for it.
+const TOLD_WRITERS: [(&str, &str); 3] = [
+    ("paused", "paused"),
+    ("paused", "suspend"),
+    ("speedup", "speedup"),
+];
 
 impl View for StreamView {
     type Raw = DynamicObject;
@@ -123,12 +129,12 @@ fn writers(entries: &[ManagedFieldsEntry]) -> BTreeMap<&'static str, String> {
             continue;
         };
         let time = entry.time.as_ref().map(|time| time.0);
-        for field in TOLD_WRITERS {
+        for (what, field) in TOLD_WRITERS {
             let path = format!("/f:spec/f:{field}");
             if fields.0.pointer(&path).is_some()
-                && found.get(field).is_none_or(|(known, _)| *known <= time)
+                && found.get(what).is_none_or(|(known, _)| *known <= time)
             {
-                found.insert(field, (time, manager.clone()));
+                found.insert(what, (time, manager.clone()));
             }
         }
     }
