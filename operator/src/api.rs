@@ -125,7 +125,12 @@ impl Server {
             ..PostParams::default()
         };
         let made = self
-            .call("create", child.resource, &child.name, api.create(&params, &object))
+            .call(
+                "create",
+                child.resource,
+                &child.name,
+                api.create(&params, &object),
+            )
             .await;
         match made {
             Err(error) if error.code() == Some(409) => self.check_owner(key, child).await,
@@ -146,9 +151,14 @@ impl Server {
         }
         let params = PatchParams::apply(MANAGER).force();
         let patch = Patch::Apply(&child.body);
-        self.call("apply", child.resource, &child.name, api.patch(&child.name, &params, &patch))
-            .await
-            .map(|_| ())
+        self.call(
+            "apply",
+            child.resource,
+            &child.name,
+            api.patch(&child.name, &params, &patch),
+        )
+        .await
+        .map(|_| ())
     }
 
     async fn check_owner(&self, key: &Key, child: &Child) -> Result<(), ApiError> {
@@ -211,7 +221,10 @@ impl Server {
             uid: Some(uid),
             resource_version: None,
         });
-        match self.call("delete", resource, name, api.delete(name, &params)).await {
+        match self
+            .call("delete", resource, name, api.delete(name, &params))
+            .await
+        {
             Err(error) if error.code() == Some(404) => Ok(()),
             deleted => deleted.map(|_| ()),
         }
@@ -231,16 +244,27 @@ impl Server {
     }
 
     /// The newest warning about an object, such as a volume that cannot be mounted.
-    pub async fn warning(&self, namespace: &str, uid: &str) -> Result<Option<(String, String)>, ApiError> {
+    pub async fn warning(
+        &self,
+        namespace: &str,
+        uid: &str,
+    ) -> Result<Option<(String, String)>, ApiError> {
         let resource = &EVENT;
         let api = self.api(resource, namespace);
         let fields = format!("involvedObject.uid={uid},type=Warning");
         let found = self
-            .call("list", resource, uid, api.list(&ListParams::default().fields(&fields)))
+            .call(
+                "list",
+                resource,
+                uid,
+                api.list(&ListParams::default().fields(&fields)),
+            )
             .await?;
         let newest = found.items.into_iter().max_by_key(|event| {
             let time = event.data["lastTimestamp"].as_str();
-            time.or(event.data["eventTime"].as_str()).unwrap_or_default().to_owned()
+            time.or(event.data["eventTime"].as_str())
+                .unwrap_or_default()
+                .to_owned()
         });
         Ok(newest.map(|event| {
             let text = |field: &str| event.data[field].as_str().unwrap_or_default().to_owned();

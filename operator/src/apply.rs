@@ -9,7 +9,11 @@ use crate::decide::Action;
 use crate::views::{Key, StreamView};
 
 /// Carries out one action.
-pub async fn carry_out(server: &Server, stream: &StreamView, action: &Action) -> Result<(), ApiError> {
+pub async fn carry_out(
+    server: &Server,
+    stream: &StreamView,
+    action: &Action,
+) -> Result<(), ApiError> {
     let key = &stream.key;
     match action {
         Action::Apply(children) => {
@@ -28,7 +32,13 @@ pub async fn carry_out(server: &Server, stream: &StreamView, action: &Action) ->
         Action::Publish { version, spec } => {
             let mut spec = json!(spec);
             // A merge patch keeps what it does not name.
-            for field in ["effectiveAt", "eventEpoch", "wallEpoch", "heldAt", "previous"] {
+            for field in [
+                "effectiveAt",
+                "eventEpoch",
+                "wallEpoch",
+                "heldAt",
+                "previous",
+            ] {
                 let fields = spec.as_object_mut();
                 fields.map(|fields| fields.entry(field).or_insert(Value::Null));
             }
@@ -87,7 +97,9 @@ pub async fn write_status(
         "status": change,
     });
     let name = &stream.key.name;
-    server.patch(&stream.key, &build::STREAM, name, true, &patch).await
+    server
+        .patch(&stream.key, &build::STREAM, name, true, &patch)
+        .await
 }
 
 /// The merge patch that leads from one value to another; none if they are equal.
@@ -126,7 +138,10 @@ mod tests {
         let before = json!({"a": 1, "b": {"c": 2, "d": 3}, "e": [1], "f": 1});
         let after = json!({"a": 1, "b": {"c": 5}, "e": [1, 2]});
         let change = difference(&before, &after).unwrap();
-        assert_eq!(change, json!({"b": {"c": 5, "d": null}, "e": [1, 2], "f": null}));
+        assert_eq!(
+            change,
+            json!({"b": {"c": 5, "d": null}, "e": [1, 2], "f": null})
+        );
         assert_eq!(difference(&after, &after), None);
     }
 }

@@ -82,29 +82,44 @@ pub fn conduct(now: Timestamp, conditions: &Conditions<'_>) -> Step {
     };
     let mut authority = Authority::resume(before, clock.mode.into(), newest);
     let mut step = Step::default();
-    let mut told = |revision: Option<Revision>, change: ClockChange, by: String,
-                    authority: &Authority| {
-        if let Some(revision) = revision {
-            write(&mut clock, &revision, authority);
-            note(&mut clock, &revision, change, by);
-            step.publish = Some(clock.clone());
-        }
-    };
+    let mut told =
+        |revision: Option<Revision>, change: ClockChange, by: String, authority: &Authority| {
+            if let Some(revision) = revision {
+                write(&mut clock, &revision, authority);
+                note(&mut clock, &revision, change, by);
+                step.publish = Some(clock.clone());
+            }
+        };
     let command = |command| Change {
         command,
         effective_at: None,
     };
     if conditions.stand {
         let revision = authority.command(command(Command::Pause), moment, &seen);
-        told(revision, ClockChange::Paused, (conditions.by)("paused"), &authority);
+        told(
+            revision,
+            ClockChange::Paused,
+            (conditions.by)("paused"),
+            &authority,
+        );
     }
     if live.speedup != authority.settings().speedup {
         let revision = authority.command(command(Command::Speed(live.speedup)), moment, &seen);
-        told(revision, ClockChange::SpeedChanged, (conditions.by)("speedup"), &authority);
+        told(
+            revision,
+            ClockChange::SpeedChanged,
+            (conditions.by)("speedup"),
+            &authority,
+        );
     }
     if !conditions.stand && authority.mode() == Mode::Paused && conditions.all_up {
         let revision = authority.command(command(Command::Resume), moment, &seen);
-        told(revision, ClockChange::Resumed, (conditions.by)("paused"), &authority);
+        told(
+            revision,
+            ClockChange::Resumed,
+            (conditions.by)("paused"),
+            &authority,
+        );
     }
     let stood = authority.newest().motion;
     // A stand ends when all have told where they are, so all must be there to be asked.
@@ -227,7 +242,10 @@ fn again(
     }
     let oldest = seen.iter().map(|it| it.oldest).min()?;
     let late = anchor.due(oldest) + tolerance(conditions) + Duration::from_millis(50);
-    Some(late.since(now).clamp(Duration::from_millis(200), Duration::from_secs(600)))
+    Some(
+        late.since(now)
+            .clamp(Duration::from_millis(200), Duration::from_secs(600)),
+    )
 }
 
 /// What event time the clock shows; none before the start and where nothing is paced.

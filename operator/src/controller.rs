@@ -21,9 +21,7 @@ use crate::index::Index;
 use crate::metrics::Metrics;
 use crate::queue::Queue;
 use crate::reconcile::{self, Pacer};
-use crate::views::{
-    CheckpointView, ClockView, JobView, PodView, ProfileView, StreamView, View,
-};
+use crate::views::{CheckpointView, ClockView, JobView, PodView, ProfileView, StreamView, View};
 
 /// What is watched.
 #[derive(Default)]
@@ -75,19 +73,67 @@ pub async fn run(client: Client, context: Arc<Context>, namespaces: &[String]) {
         let ours = |resource| dynamic(&client, resource, scope.as_deref());
         let spawn = |context: &Arc<Context>| (context.clone(), scope.clone());
         let (it, namespace) = spawn(&context);
-        tokio::spawn(watch(ours(&build::STREAM), all.clone(), number, namespace, it, |it| &it.watched.streams, false));
+        tokio::spawn(watch(
+            ours(&build::STREAM),
+            all.clone(),
+            number,
+            namespace,
+            it,
+            |it| &it.watched.streams,
+            false,
+        ));
         let (it, namespace) = spawn(&context);
-        tokio::spawn(watch(ours(&PROFILE), all.clone(), number, namespace, it, |it| &it.watched.profiles, true));
+        tokio::spawn(watch(
+            ours(&PROFILE),
+            all.clone(),
+            number,
+            namespace,
+            it,
+            |it| &it.watched.profiles,
+            true,
+        ));
         let (it, namespace) = spawn(&context);
-        tokio::spawn(watch(ours(&build::CLOCK), all.clone(), number, namespace, it, |it| &it.watched.clocks, false));
+        tokio::spawn(watch(
+            ours(&build::CLOCK),
+            all.clone(),
+            number,
+            namespace,
+            it,
+            |it| &it.watched.clocks,
+            false,
+        ));
         let (it, namespace) = spawn(&context);
-        tokio::spawn(watch(ours(&build::CHECKPOINT), all.clone(), number, namespace, it, |it| &it.watched.checkpoints, false));
+        tokio::spawn(watch(
+            ours(&build::CHECKPOINT),
+            all.clone(),
+            number,
+            namespace,
+            it,
+            |it| &it.watched.checkpoints,
+            false,
+        ));
         let (it, namespace) = spawn(&context);
         let jobs: (Api<Job>, ()) = (typed(&client, scope.as_deref()), ());
-        tokio::spawn(watch(jobs, made.clone(), number, namespace, it, |it| &it.watched.jobs, false));
+        tokio::spawn(watch(
+            jobs,
+            made.clone(),
+            number,
+            namespace,
+            it,
+            |it| &it.watched.jobs,
+            false,
+        ));
         let (it, namespace) = spawn(&context);
         let pods: (Api<Pod>, ()) = (typed(&client, scope.as_deref()), ());
-        tokio::spawn(watch(pods, made.clone(), number, namespace, it, |it| &it.watched.pods, false));
+        tokio::spawn(watch(
+            pods,
+            made.clone(),
+            number,
+            namespace,
+            it,
+            |it| &it.watched.pods,
+            false,
+        ));
     }
     // Nothing is decided before all is known: what is not seen yet would be made again.
     loop {
@@ -243,6 +289,8 @@ fn tell_phases(context: &Context) {
         let phase = stream.status.phase.unwrap_or_default();
         *counts.entry(phase).or_default() += 1;
     });
-    let named = counts.into_iter().map(|(phase, count)| (format!("{phase:?}"), count));
+    let named = counts
+        .into_iter()
+        .map(|(phase, count)| (format!("{phase:?}"), count));
     context.metrics.phases(named);
 }

@@ -103,7 +103,12 @@ pub fn decide(situation: &Situation<'_>) -> Decision {
     if stream.status.platform_run_id.is_none() {
         return decision;
     }
-    if stream.status.attempt.as_ref().is_some_and(|it| *it != attempt) {
+    if stream
+        .status
+        .attempt
+        .as_ref()
+        .is_some_and(|it| *it != attempt)
+    {
         start_over(situation, &mut decision);
         return decision;
     }
@@ -176,7 +181,9 @@ fn start_over(situation: &Situation<'_>, decision: &mut Decision) {
         if !job.suspended && !job.complete && job.failed.is_none() {
             decision.todo.push(Action::Suspend(job.name.clone()));
         } else if !alive && !job.deleting {
-            decision.todo.push(Action::Delete(&build::JOB, job.name.clone()));
+            decision
+                .todo
+                .push(Action::Delete(&build::JOB, job.name.clone()));
         }
     }
     decision.picture.starting_over = true;
@@ -185,9 +192,14 @@ fn start_over(situation: &Situation<'_>, decision: &mut Decision) {
         return;
     }
     if let Some(clock) = &situation.clock {
-        decision.todo.push(Action::Delete(&build::CLOCK, clock.name.clone()));
+        decision
+            .todo
+            .push(Action::Delete(&build::CLOCK, clock.name.clone()));
     }
-    decision.picture.reset = situation.jobs.iter().all(|job| job.suspended || job.complete || job.failed.is_some());
+    decision.picture.reset = situation
+        .jobs
+        .iter()
+        .all(|job| job.suspended || job.complete || job.failed.is_some());
     decision.look_again(Some(Duration::from_secs(1)));
 }
 
@@ -206,9 +218,16 @@ fn clean_up(situation: &Situation<'_>, decision: &mut Decision) {
         return;
     }
     for job in situation.jobs.iter().filter(|job| !job.deleting) {
-        decision.todo.push(Action::Delete(&build::JOB, job.name.clone()));
+        decision
+            .todo
+            .push(Action::Delete(&build::JOB, job.name.clone()));
     }
-    let Some(plan) = stream.status.plan.as_ref().filter(|plan| !plan.name.is_empty()) else {
+    let Some(plan) = stream
+        .status
+        .plan
+        .as_ref()
+        .filter(|plan| !plan.name.is_empty())
+    else {
         return;
     };
     for kind in [Kind::Preflight, Kind::Worker] {
@@ -217,7 +236,9 @@ fn clean_up(situation: &Situation<'_>, decision: &mut Decision) {
             decision.todo.push(Action::Delete(resource, name.clone()));
         }
     }
-    decision.todo.push(Action::Delete(&build::CONFIG_MAP, plan.name.clone()));
+    decision
+        .todo
+        .push(Action::Delete(&build::CONFIG_MAP, plan.name.clone()));
     decision.picture.plan = Some(PlanRef {
         name: String::new(),
         ..plan.clone()
@@ -229,7 +250,11 @@ fn clean_up(situation: &Situation<'_>, decision: &mut Decision) {
 fn freeze(situation: &Situation<'_>, decision: &mut Decision) -> bool {
     let stream = situation.stream;
     let picture = &mut decision.picture;
-    let frozen = stream.status.plan.as_ref().filter(|plan| !plan.name.is_empty());
+    let frozen = stream
+        .status
+        .plan
+        .as_ref()
+        .filter(|plan| !plan.name.is_empty());
     let fixed = stream.status.world.is_some();
     let validated = match situation.validated {
         Ok(validated) => validated,
@@ -333,7 +358,9 @@ fn verify(situation: &Situation<'_>, decision: &mut Decision) {
             ..Notes::default()
         };
         for job in jobs.iter().filter(|job| !job.deleting) {
-            decision.todo.push(Action::Delete(&build::JOB, job.name.clone()));
+            decision
+                .todo
+                .push(Action::Delete(&build::JOB, job.name.clone()));
         }
         let job = build::preflight(stream, &order, &notes);
         decision.todo.push(Action::Create(job));
@@ -342,7 +369,11 @@ fn verify(situation: &Situation<'_>, decision: &mut Decision) {
         return;
     }
     let Some(job) = newest else { return };
-    let pods: Vec<_> = situation.pods.iter().filter(|pod| pod.job == job.uid).collect();
+    let pods: Vec<_> = situation
+        .pods
+        .iter()
+        .filter(|pod| pod.job == job.uid)
+        .collect();
     if let Some(told) = &job.failed {
         let nobody = Output {
             id: "preflight".to_owned(),
@@ -358,9 +389,11 @@ fn verify(situation: &Situation<'_>, decision: &mut Decision) {
         };
         let ended = pods.iter().filter_map(|pod| pod.ended.as_ref());
         let ended = ended.max_by_key(|it| it.at).filter(|it| it.code != 0);
-        let before = stream.status.conditions.iter().find(|it| {
-            it.type_ == "Failed" && it.status == "True" && ended.is_none()
-        });
+        let before = stream
+            .status
+            .conditions
+            .iter()
+            .find(|it| it.type_ == "Failed" && it.status == "True" && ended.is_none());
         let failure = match before {
             Some(before) => FailureStatus {
                 reason: before.reason.clone(),
@@ -375,7 +408,10 @@ fn verify(situation: &Situation<'_>, decision: &mut Decision) {
     let stuck = pods.iter().filter(|pod| pod.lives()).find_map(|pod| {
         let stuck = pod.stuck.as_ref()?;
         let reason = outputs::stuck_reason(&stuck.reason, &stuck.message);
-        Some((reason, format!("pod {}: {}: {}", pod.name, stuck.reason, stuck.message)))
+        Some((
+            reason,
+            format!("pod {}: {}: {}", pod.name, stuck.reason, stuck.message),
+        ))
     });
     let refused = job
         .refused
@@ -403,7 +439,10 @@ fn stream_outputs(
             image: &plan.worker_image,
         })
     });
-    let released = status.releases.as_ref().and_then(|it| it.next_at.as_deref());
+    let released = status
+        .releases
+        .as_ref()
+        .and_then(|it| it.next_at.as_deref());
     let released = released
         .and_then(|at| at.parse::<Timestamp>().ok())
         .filter(|at| *at > now);
@@ -467,7 +506,10 @@ fn stream_outputs(
         .filter_map(|it| it.since)
         .max();
     let picture = &mut decision.picture;
-    if go && !stopped && waits && !all_up
+    if go
+        && !stopped
+        && waits
+        && !all_up
         && let Some(since) = since
     {
         let due = since + live.prime_timeout;

@@ -11,7 +11,9 @@ use crate::api::{ApiError, Server};
 use crate::controller::Watched;
 use crate::lower::{self, Texts};
 use crate::validate::identity;
-use crate::views::{CheckpointView, ClockView, JobView, Key, PodView, ProfileView, StreamView, Stuck};
+use crate::views::{
+    CheckpointView, ClockView, JobView, Key, PodView, ProfileView, StreamView, Stuck,
+};
 
 /// What there is.
 pub struct Found {
@@ -55,16 +57,18 @@ pub async fn dereference(
     let profile = watched.profiles.get(&of_profile, &name);
     let mut texts = BTreeMap::new();
     for (name, entry) in profile.iter().flat_map(|it| lower::config_maps(&it.spec)) {
-        let text = server.config_map_entry(&key.namespace, &name, &entry).await?;
+        let text = server
+            .config_map_entry(&key.namespace, &name, &entry)
+            .await?;
         if let Some(text) = text {
             texts.insert((name, entry), text);
         }
     }
     let jobs = watched.jobs.of(key);
     // What is gone counts as long as its Job is there.
-    watched
-        .pods
-        .forget(key, |pod| pod.gone && !jobs.iter().any(|job| job.uid == pod.job));
+    watched.pods.forget(key, |pod| {
+        pod.gone && !jobs.iter().any(|job| job.uid == pod.job)
+    });
     let mut found = Found {
         rival: rival(watched, &stream),
         clock: watched
@@ -73,7 +77,10 @@ pub async fn dereference(
             .into_iter()
             .find(|clock| clock.owner == stream.uid),
         checkpoints: watched.checkpoints.of(key),
-        jobs: jobs.into_iter().filter(|job| job.owner == stream.uid).collect(),
+        jobs: jobs
+            .into_iter()
+            .filter(|job| job.owner == stream.uid)
+            .collect(),
         pods: watched.pods.of(key),
         profile,
         texts,

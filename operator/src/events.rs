@@ -44,7 +44,9 @@ pub fn between(before: &WorldStreamStatus, after: &WorldStreamStatus) -> Vec<Tol
         ("ClockSkew", "True"),
     ] {
         let (was, is) = (condition(before, kind), condition(after, kind));
-        let Some((status, reason, message)) = is else { continue };
+        let Some((status, reason, message)) = is else {
+            continue;
+        };
         let news = was.is_none_or(|(old, why, _)| old != status || status == bad && why != reason);
         let told = match kind {
             "WorldVerified" | "Accepted" => status == "True" || status == bad,

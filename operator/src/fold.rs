@@ -96,7 +96,11 @@ pub fn facts<'a>(
             .collect(),
         jobs,
         checkpoints: checkpoints.lanes.iter().flatten().cloned().collect(),
-        before: stream.status.outputs.iter().find(|it| it.output == output.id),
+        before: stream
+            .status
+            .outputs
+            .iter()
+            .find(|it| it.output == output.id),
     }
 }
 
@@ -191,9 +195,14 @@ pub fn picture(
                 && verdict.state == WorkerState::Streaming
             {
                 // Whole seconds: a message that changes all the time is a write all the time.
-                let message = format!("{id}: behind the clock by more than {}", DurationText(max_lag));
+                let message = format!(
+                    "{id}: behind the clock by more than {}",
+                    DurationText(max_lag)
+                );
                 let _ = lag;
-                picture.troubles.push((ConditionReason::OutputLate, message));
+                picture
+                    .troubles
+                    .push((ConditionReason::OutputLate, message));
             }
             let skew = status.clock_skew_millis.unwrap_or_default();
             if skew.unsigned_abs() > max_skew.as_millis() as u64 {
@@ -246,7 +255,10 @@ fn output(facts: &Facts<'_>, verdict: &Verdict) -> OutputStatus {
         if !finished && let Some(lag) = status.lag {
             folded.lag = Some(folded.lag.map_or(lag, |known| known.max(lag)));
         }
-        let at = status.cursor.as_ref().and_then(|it| it.last_ts_utc.as_deref());
+        let at = status
+            .cursor
+            .as_ref()
+            .and_then(|it| it.last_ts_utc.as_deref());
         reached = match (reached, at) {
             (Some(known), Some(at)) => Some(known.min(at)),
             (known, at) => known.or(at),

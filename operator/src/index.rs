@@ -71,8 +71,7 @@ impl<V: View> Index<V> {
             }
             Event::InitDone => {
                 let found = inner.listing.remove(&watch).unwrap_or_default();
-                let ours =
-                    |key: &Key| namespace.is_none_or(|namespace| key.namespace == namespace);
+                let ours = |key: &Key| namespace.is_none_or(|namespace| key.namespace == namespace);
                 let mut touched: BTreeSet<Key> = found.keys().cloned().collect();
                 touched.extend(inner.objects.keys().filter(|key| ours(key)).cloned());
                 inner.objects.retain(|key, _| !ours(key));

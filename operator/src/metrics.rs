@@ -46,12 +46,32 @@ impl Default for Metrics {
         let (queue, leader) = (Gauge::default(), Gauge::default());
         let buckets = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0];
         let durations = Histogram::new(buckets);
-        registry.register("reconciles", "Looks at a WorldStream, by result", reconciles.clone());
-        registry.register("reconcile_errors", "Looks that failed, by kind of error", errors.clone());
-        registry.register("requests", "Requests to the API server, by verb and resource", requests.clone());
-        registry.register("reconcile_duration_seconds", "How long a look takes", durations.clone());
+        registry.register(
+            "reconciles",
+            "Looks at a WorldStream, by result",
+            reconciles.clone(),
+        );
+        registry.register(
+            "reconcile_errors",
+            "Looks that failed, by kind of error",
+            errors.clone(),
+        );
+        registry.register(
+            "requests",
+            "Requests to the API server, by verb and resource",
+            requests.clone(),
+        );
+        registry.register(
+            "reconcile_duration_seconds",
+            "How long a look takes",
+            durations.clone(),
+        );
         registry.register("streams", "WorldStreams by phase", phases.clone());
-        registry.register("workqueue_depth", "WorldStreams that wait to be looked at", queue.clone());
+        registry.register(
+            "workqueue_depth",
+            "WorldStreams that wait to be looked at",
+            queue.clone(),
+        );
         registry.register("leader", "1 where this process leads", leader.clone());
         Metrics(Arc::new(Inner {
             registry,
@@ -89,7 +109,10 @@ impl Metrics {
     /// How many streams are in each phase.
     pub fn phases(&self, counts: impl Iterator<Item = (String, i64)>) {
         for (phase, count) in counts {
-            self.0.phases.get_or_create(&vec![("phase", phase)]).set(count);
+            self.0
+                .phases
+                .get_or_create(&vec![("phase", phase)])
+                .set(count);
         }
     }
 
@@ -155,7 +178,9 @@ fn answer(metrics: &Metrics, request: &Request<Incoming>) -> Response<Full<Bytes
     if request.uri().path() == "/metrics" {
         let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
         let kind = hyper::header::HeaderValue::from_static(kind);
-        response.headers_mut().insert(hyper::header::CONTENT_TYPE, kind);
+        response
+            .headers_mut()
+            .insert(hyper::header::CONTENT_TYPE, kind);
     }
     response
 }

@@ -226,7 +226,10 @@ fn run(
         ));
     }
     if counted {
-        let ended = crashes.iter().filter_map(|pod| pod.ended.as_ref()?.at).max();
+        let ended = crashes
+            .iter()
+            .filter_map(|pod| pod.ended.as_ref()?.at)
+            .max();
         let due = ended.unwrap_or(job.created) + pause(count);
         if due > now {
             verdict.again = Some(Duration::try_from(due.duration_since(now)).unwrap_or_default());
@@ -254,7 +257,10 @@ fn create(
     let again = wanted.retry > wanted.retried;
     let take_over = facts.checkpoints.iter().filter_map(|checkpoint| {
         let holder = checkpoint.status.holder_uid.clone()?;
-        let lives = facts.pods.iter().any(|pod| pod.uid == holder && pod.lives());
+        let lives = facts
+            .pods
+            .iter()
+            .any(|pod| pod.uid == holder && pod.lives());
         (!lives).then_some(holder)
     });
     verdict.todo.push(Do::Create {
@@ -294,7 +300,9 @@ fn pods_of<'a>(facts: &'a Facts<'_>, job: &'a JobView) -> impl Iterator<Item = &
 
 /// Whether all lanes sent all that they had to.
 fn finished(facts: &Facts<'_>) -> bool {
-    let known = facts.before.is_some_and(|it| it.state == WorkerState::Finished);
+    let known = facts
+        .before
+        .is_some_and(|it| it.state == WorkerState::Finished);
     let all = facts.checkpoints.len() == facts.lanes as usize;
     known
         || all
@@ -373,7 +381,11 @@ fn failed(
     let ended = pods_of(facts, job)
         .filter(|pod| !pod.disrupted)
         .filter_map(|pod| pod.ended.as_ref())
-        .find(|it| for_good.iter().any(|code| i32::from(code.code()) == it.code));
+        .find(|it| {
+            for_good
+                .iter()
+                .any(|code| i32::from(code.code()) == it.code)
+        });
     if ended.is_some() || job.failed.is_some() {
         return Some(explain(facts, ended, job.failed.as_deref()));
     }

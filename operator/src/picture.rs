@@ -3,8 +3,7 @@
 
 use jiff::Timestamp;
 use worldstream_crds::{
-    ConditionReason, FailureStatus, OutputStatus, PlanRef, Releases, StreamClockSpec,
-    VerifiedWorld,
+    ConditionReason, FailureStatus, OutputStatus, PlanRef, Releases, StreamClockSpec, VerifiedWorld,
 };
 
 use crate::validate::{Invalid, Live, platform_run_id};

@@ -56,8 +56,8 @@ async fn work(args: Args) -> Result<(), String> {
         .await
         .map_err(|error| format!("no configuration of a cluster: {error}"))?;
     config.connect_timeout = Some(Duration::from_secs(10));
-    let client = Client::try_from(config)
-        .map_err(|error| format!("no client for the cluster: {error}"))?;
+    let client =
+        Client::try_from(config).map_err(|error| format!("no client for the cluster: {error}"))?;
     let figures = Metrics::default();
     let listener = TcpListener::bind(args.metrics_addr)
         .await

@@ -123,7 +123,11 @@ impl Queue {
     pub fn due(&self) -> usize {
         let now = Instant::now();
         let inner = self.lock();
-        inner.by_time.iter().take_while(|(at, _)| *at <= now).count()
+        inner
+            .by_time
+            .iter()
+            .take_while(|(at, _)| *at <= now)
+            .count()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -30,7 +30,9 @@ impl Pacer {
     fn wait(&self, key: &Key) -> Option<Duration> {
         let written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let since = written.get(key)?.elapsed();
-        PROGRESS_EVERY.checked_sub(since).filter(|wait| !wait.is_zero())
+        PROGRESS_EVERY
+            .checked_sub(since)
+            .filter(|wait| !wait.is_zero())
     }
 
     fn written(&self, key: &Key) {
@@ -59,7 +61,12 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Option<Duration>,
         // Its children are owned by it: the cluster removes them, and their pods drain.
         return Ok(None);
     }
-    let validated = validate(stream, found.profile.as_deref(), &found.texts, &context.image);
+    let validated = validate(
+        stream,
+        found.profile.as_deref(),
+        &found.texts,
+        &context.image,
+    );
     let fallback = StreamProfileSpec::default();
     let profile = found.profile.as_ref().map_or(&fallback, |it| &it.spec);
     let live = live(stream, profile);
@@ -78,7 +85,12 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Option<Duration>,
     let status = derive(&decision.picture, &stream.status, stream.generation, now);
     // An end is on record before anything that belongs to it may be cleaned up.
     for action in &decision.todo {
-        tracing::debug!(namespace = key.namespace, stream = key.name, ?action, "to do");
+        tracing::debug!(
+            namespace = key.namespace,
+            stream = key.name,
+            ?action,
+            "to do"
+        );
         carry_out(&context.server, stream, action).await?;
     }
     let mut again = decision.again;

@@ -97,7 +97,10 @@ fn end(picture: &Picture) -> End {
     if picture.verification != Verification::Verified || picture.outputs.is_empty() {
         return End::Open;
     }
-    let failed = picture.outputs.iter().find(|it| it.state == WorkerState::Failed);
+    let failed = picture
+        .outputs
+        .iter()
+        .find(|it| it.state == WorkerState::Failed);
     let over = |state| matches!(state, WorkerState::Finished | WorkerState::Failed);
     let all_over = picture.outputs.iter().all(|it| over(it.state));
     match failed {
@@ -114,7 +117,10 @@ fn end(picture: &Picture) -> End {
 }
 
 fn degraded(picture: &Picture) -> Option<(String, String)> {
-    let failed = picture.outputs.iter().find(|it| it.state == WorkerState::Failed);
+    let failed = picture
+        .outputs
+        .iter()
+        .find(|it| it.state == WorkerState::Failed);
     if let Some(output) = failed {
         let failure = output.failure.clone().unwrap_or_default();
         let message = format!("{}: {}: {}", output.output, failure.reason, failure.message);
@@ -167,9 +173,8 @@ fn phase(picture: &Picture, end: &End) -> Phase {
 }
 
 fn conditions(picture: &Picture, end: &End, phase: Phase) -> Vec<Says> {
-    let yes = |what, why: Why, message: &str| {
-        Says(what, Some(true), why.to_string(), message.to_owned())
-    };
+    let yes =
+        |what, why: Why, message: &str| Says(what, Some(true), why.to_string(), message.to_owned());
     let no = |what, why: Why, message: &str| {
         Says(what, Some(false), why.to_string(), message.to_owned())
     };
@@ -183,8 +188,16 @@ fn conditions(picture: &Picture, end: &End, phase: Phase) -> Vec<Says> {
         ),
     };
     let verified = match &picture.verification {
-        Verification::Pending => no(What::WorldVerified, Why::NotStarted, Why::NotStarted.meaning()),
-        Verification::Running(None) => no(What::WorldVerified, Why::Preflight, Why::Preflight.meaning()),
+        Verification::Pending => no(
+            What::WorldVerified,
+            Why::NotStarted,
+            Why::NotStarted.meaning(),
+        ),
+        Verification::Running(None) => no(
+            What::WorldVerified,
+            Why::Preflight,
+            Why::Preflight.meaning(),
+        ),
         Verification::Running(Some((why, message))) => no(What::WorldVerified, *why, message),
         Verification::Verified => yes(What::WorldVerified, Why::Verified, Why::Verified.meaning()),
         Verification::Failed(failure) => Says(
@@ -199,16 +212,18 @@ fn conditions(picture: &Picture, end: &End, phase: Phase) -> Vec<Says> {
     let progressing = match over {
         true => no(What::Progressing, Why::Finished, Why::Finished.meaning()),
         false => match &accepted {
-            Says(_, Some(false), why, message) => Says(
-                What::Progressing,
-                Some(false),
-                why.clone(),
-                message.clone(),
-            ),
+            Says(_, Some(false), why, message) => {
+                Says(What::Progressing, Some(false), why.clone(), message.clone())
+            }
             _ => {
                 let Says(_, _, why, message) = &ready;
                 let moving = !matches!(phase, Phase::Paused | Phase::Suspended | Phase::Pending);
-                Says(What::Progressing, Some(moving), why.clone(), message.clone())
+                Says(
+                    What::Progressing,
+                    Some(moving),
+                    why.clone(),
+                    message.clone(),
+                )
             }
         },
     };
@@ -227,7 +242,11 @@ fn conditions(picture: &Picture, end: &End, phase: Phase) -> Vec<Says> {
             Why::CompletedWithQuarantine,
             &format!("every output sent all that it had to; IG put {quarantined} events aside"),
         ),
-        _ => no(What::Completed, Why::NotFinished, Why::NotFinished.meaning()),
+        _ => no(
+            What::Completed,
+            Why::NotFinished,
+            Why::NotFinished.meaning(),
+        ),
     };
     let failed = match end {
         End::Failed(failure) => Says(
@@ -247,14 +266,27 @@ fn conditions(picture: &Picture, end: &End, phase: Phase) -> Vec<Says> {
         None => no(What::ClockSkew, Why::InSync, Why::InSync.meaning()),
     };
     vec![
-        accepted, verified, ready, progressing, degraded, completed, failed, drifted, skewed,
+        accepted,
+        verified,
+        ready,
+        progressing,
+        degraded,
+        completed,
+        failed,
+        drifted,
+        skewed,
     ]
 }
 
 /// Whether the workers of all unfinished outputs really are at it.
 fn ready(picture: &Picture, over: bool, phase: Phase) -> Says {
     let no = |why: Why, message: &str| {
-        Says(What::Ready, Some(false), why.to_string(), message.to_owned())
+        Says(
+            What::Ready,
+            Some(false),
+            why.to_string(),
+            message.to_owned(),
+        )
     };
     if over {
         return no(Why::Finished, Why::Finished.meaning());
@@ -283,7 +315,14 @@ fn ready(picture: &Picture, over: bool, phase: Phase) -> Says {
             None => no(Why::Priming, Why::Priming.meaning()),
         };
     }
-    let yes = |why: Why| Says(What::Ready, Some(true), why.to_string(), why.meaning().to_owned());
+    let yes = |why: Why| {
+        Says(
+            What::Ready,
+            Some(true),
+            why.to_string(),
+            why.meaning().to_owned(),
+        )
+    };
     match picture.clock.mode {
         _ if picture.clock.revision == 0 => no(Why::Priming, Why::Priming.meaning()),
         ClockMode::Paused => yes(Why::Paused),
@@ -344,7 +383,9 @@ fn add_up(status: &mut WorldStreamStatus) {
     let outputs = &status.outputs;
     let rows: u64 = outputs.iter().map(|it| it.rows).sum();
     let sent: u64 = outputs.iter().map(|it| it.sent).sum();
-    let finished = outputs.iter().filter(|it| it.state == WorkerState::Finished);
+    let finished = outputs
+        .iter()
+        .filter(|it| it.state == WorkerState::Finished);
     let finished = finished.count();
     let all = !outputs.is_empty() && finished == outputs.len();
     if status.world.is_some() {
@@ -354,12 +395,16 @@ fn add_up(status: &mut WorldStreamStatus) {
         });
         status.outputs_finished = Some(format!("{finished}/{}", outputs.len()));
     }
-    let unfinished = outputs.iter().filter(|it| it.state != WorkerState::Finished);
+    let unfinished = outputs
+        .iter()
+        .filter(|it| it.state != WorkerState::Finished);
     status.lag = unfinished
         .filter_map(|it| it.lag)
         .max()
         .map(|lag| DurationText::millis(lag.0.as_millis() as u64 / 100 * 100));
-    let reached = outputs.iter().filter(|it| it.rows > 0 && (all || it.state != WorkerState::Finished));
+    let reached = outputs
+        .iter()
+        .filter(|it| it.rows > 0 && (all || it.state != WorkerState::Finished));
     let reached: Vec<_> = reached.map(|it| it.event_time.clone()).collect();
     status.event_time = match reached.iter().any(Option::is_none) {
         true => None,

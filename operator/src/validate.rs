@@ -141,7 +141,12 @@ pub fn platform_run_id(stream: &StreamView) -> String {
     let given = stream.spec.platform_run_id.clone();
     given
         .or_else(|| stream.status.platform_run_id.clone())
-        .unwrap_or_else(|| stream.created.strftime("platform_%Y%m%dT%H%M%SZ").to_string())
+        .unwrap_or_else(|| {
+            stream
+                .created
+                .strftime("platform_%Y%m%dT%H%M%SZ")
+                .to_string()
+        })
 }
 
 /// Validates.
@@ -241,7 +246,10 @@ fn root_is_safe(stream: &StreamView, profile: &StreamProfileSpec) -> Result<(), 
     };
     Err(Invalid::new(
         Reason::RootNotAllowed.as_str(),
-        format!("WorldStream {}: spec.engineRunRoot: found {root:?}, expected {expected}", stream.key.name),
+        format!(
+            "WorldStream {}: spec.engineRunRoot: found {root:?}, expected {expected}",
+            stream.key.name
+        ),
     ))
 }
 

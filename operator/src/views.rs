@@ -102,7 +102,9 @@ impl View for StreamView {
 fn typed<T: kube::Resource + DeserializeOwned>(raw: DynamicObject) -> Option<T> {
     let what = format!(
         "{} {}/{}",
-        raw.types.as_ref().map_or("object", |types| types.kind.as_str()),
+        raw.types
+            .as_ref()
+            .map_or("object", |types| types.kind.as_str()),
         raw.metadata.namespace.as_deref().unwrap_or_default(),
         raw.metadata.name.as_deref().unwrap_or_default()
     );
@@ -310,13 +312,15 @@ impl View for JobView {
                 .flatten()
                 .find(|it| it.type_ == kind && it.status == "True")
         };
-        let failed = condition("Failed").or(condition("FailureTarget")).map(|it| {
-            format!(
-                "{}: {}",
-                it.reason.as_deref().unwrap_or("Failed"),
-                it.message.as_deref().unwrap_or_default()
-            )
-        });
+        let failed = condition("Failed")
+            .or(condition("FailureTarget"))
+            .map(|it| {
+                format!(
+                    "{}: {}",
+                    it.reason.as_deref().unwrap_or("Failed"),
+                    it.message.as_deref().unwrap_or_default()
+                )
+            });
         let annotations = raw.metadata.annotations.clone().unwrap_or_default();
         let text = |key: &str| annotations.get(key).cloned().unwrap_or_default();
         let number = |key: &str| text(key).parse().unwrap_or_default();

@@ -118,7 +118,13 @@ fn job(
             "template": template,
         },
     });
-    child(stream, &JOB, name, labels(stream, Some(kind.component()), output), fields)
+    child(
+        stream,
+        &JOB,
+        name,
+        labels(stream, Some(kind.component()), output),
+        fields,
+    )
 }
 
 /// What an exit code means to a Job (the design's table): disruption first, and ignored.

@@ -103,7 +103,10 @@ pub fn template(
     }
     let extra = &worker.pod_template;
     let mut pod_labels = json!(extra.labels);
-    merge(&mut pod_labels, labels(stream, Some(kind.component()), output));
+    merge(
+        &mut pod_labels,
+        labels(stream, Some(kind.component()), output),
+    );
     let mut spec = json!({
         "restartPolicy": "Never",
         "serviceAccountName": names::role(&stream.key.name, kind.component()),
@@ -126,7 +129,10 @@ pub fn template(
         ("imagePullSecrets", json!(worker.image_pull_secrets)),
         ("nodeSelector", json!(extra.node_selector)),
         ("affinity", json!(extra.affinity)),
-        ("topologySpreadConstraints", json!(extra.topology_spread_constraints)),
+        (
+            "topologySpreadConstraints",
+            json!(extra.topology_spread_constraints),
+        ),
         ("priorityClassName", json!(extra.priority_class_name)),
     ] {
         let empty = match &value {
@@ -162,14 +168,15 @@ fn arguments(stream: &StreamView, kind: Kind, output: Option<&str>) -> Vec<Strin
 /// Whose pod it is, from the pod itself, after what the profile adds: a later entry of a name
 /// counts.
 fn environment(stream: &StreamView, validated: &Validated, output: Option<&str>) -> Vec<Value> {
-    let field = |name: &str, path: &str| {
-        json!({"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}})
-    };
+    let field = |name: &str, path: &str| json!({"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}});
     let own = [
         field("POD_NAME", "metadata.name"),
         field("POD_UID", "metadata.uid"),
         field("POD_NAMESPACE", "metadata.namespace"),
-        field("JOB_NAME", "metadata.labels['batch.kubernetes.io/job-name']"),
+        field(
+            "JOB_NAME",
+            "metadata.labels['batch.kubernetes.io/job-name']",
+        ),
         // The same in every run of an output, of which there is one at a time: a store that keeps
         // a lease by it takes the next run for the replacement that it is.
         json!({
@@ -201,7 +208,10 @@ fn resources(validated: &Validated) -> Value {
 fn tolerations(validated: &Validated) -> Value {
     let given = &validated.pods.worker.pod_template.tolerations;
     let mut all: Vec<Value> = given.iter().map(|it| json!(it)).collect();
-    for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+    for key in [
+        "node.kubernetes.io/not-ready",
+        "node.kubernetes.io/unreachable",
+    ] {
         if !given.iter().any(|it| it.key.as_deref() == Some(key)) {
             all.push(json!({
                 "key": key,

@@ -11,7 +11,13 @@ use crate::views::StreamView;
 pub fn plan(stream: &StreamView, validated: &Validated) -> Child {
     let name = names::plan(&stream.key.name, &validated.hash);
     let fields = json!({"immutable": true, "data": {"plan.json": validated.text}});
-    child(stream, &CONFIG_MAP, name, labels(stream, None, None), fields)
+    child(
+        stream,
+        &CONFIG_MAP,
+        name,
+        labels(stream, None, None),
+        fields,
+    )
 }
 
 /// The name of a checkpoint.

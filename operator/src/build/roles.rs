@@ -22,7 +22,11 @@ pub fn roles(stream: &StreamView, kind: Kind, checkpoints: &[String]) -> Vec<Chi
     };
     let mut rules = vec![
         rule("streamcheckpoints", &["get"], json!(checkpoints)),
-        rule("streamcheckpoints/status", &["get", "patch", "update"], json!(checkpoints)),
+        rule(
+            "streamcheckpoints/status",
+            &["get", "patch", "update"],
+            json!(checkpoints),
+        ),
     ];
     if kind == Kind::Worker {
         let clock = json!([names::clock(&stream.key.name)]);
@@ -30,7 +34,10 @@ pub fn roles(stream: &StreamView, kind: Kind, checkpoints: &[String]) -> Vec<Chi
     }
     let of = |resource, fields| child(stream, resource, name.clone(), labels.clone(), fields);
     vec![
-        of(&SERVICE_ACCOUNT, json!({"automountServiceAccountToken": false})),
+        of(
+            &SERVICE_ACCOUNT,
+            json!({"automountServiceAccountToken": false}),
+        ),
         of(&ROLE, json!({"rules": rules})),
         of(
             &ROLE_BINDING,

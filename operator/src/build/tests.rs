@@ -8,7 +8,13 @@ use k8s_openapi::api::rbac::v1::Role;
 
 fn validated(of_stream: Value, of_profile: Value) -> Validated {
     let stream = stream(of_stream);
-    validate(&stream, Some(&profile(of_profile)), &Texts::new(), "reg.example/otter:7").unwrap()
+    validate(
+        &stream,
+        Some(&profile(of_profile)),
+        &Texts::new(),
+        "reg.example/otter:7",
+    )
+    .unwrap()
 }
 
 fn notes(run: u32) -> Notes {
@@ -22,7 +28,10 @@ fn notes(run: u32) -> Notes {
 }
 
 fn worker_job(of_profile: Value, run: u32) -> Job {
-    let (stream, valid) = (stream(json!({})), validated(json!({"lanes": {"count": 3}}), of_profile));
+    let (stream, valid) = (
+        stream(json!({})),
+        validated(json!({"lanes": {"count": 3}}), of_profile),
+    );
     let order = JobOrder {
         validated: &valid,
         plan: "owl-plan",
@@ -38,7 +47,10 @@ fn a_worker_job_has_its_owner_its_lanes_and_the_designs_exit_codes() {
     let meta = &job.metadata;
     assert_eq!(meta.namespace.as_deref(), Some("meadow"));
     let owner = &meta.owner_references.as_ref().unwrap()[0];
-    assert_eq!((owner.kind.as_str(), owner.uid.as_str()), ("WorldStream", "uid-owl"));
+    assert_eq!(
+        (owner.kind.as_str(), owner.uid.as_str()),
+        ("WorldStream", "uid-owl")
+    );
     assert_eq!(owner.controller, Some(true));
     let labels = meta.labels.as_ref().unwrap();
     assert_eq!(labels["worldstream.io/stream"], "owl");
@@ -53,10 +65,16 @@ fn a_worker_job_has_its_owner_its_lanes_and_the_designs_exit_codes() {
     let rules = spec.pod_failure_policy.unwrap().rules;
     let first = &rules[0];
     assert_eq!(first.action, "Ignore");
-    assert_eq!(first.on_pod_conditions.as_ref().unwrap()[0].type_, "DisruptionTarget");
+    assert_eq!(
+        first.on_pod_conditions.as_ref().unwrap()[0].type_,
+        "DisruptionTarget"
+    );
     let codes = |rule: usize| rules[rule].on_exit_codes.as_ref().unwrap().values.clone();
     assert_eq!((rules[1].action.as_str(), codes(1)), ("Ignore", vec![14]));
-    assert_eq!((rules[2].action.as_str(), codes(2)), ("FailJob", vec![2, 10, 11, 12]));
+    assert_eq!(
+        (rules[2].action.as_str(), codes(2)),
+        ("FailJob", vec![2, 10, 11, 12])
+    );
     assert_eq!(rules.len(), 3);
 }
 
@@ -76,7 +94,13 @@ fn pods_are_restricted_whatever_the_profile_says() {
     let pod = template.spec.unwrap();
     assert_eq!(pod.restart_policy.as_deref(), Some("Never"));
     assert!(pod.host_network.is_none() && pod.host_pid.is_none());
-    assert!(pod.volumes.as_ref().unwrap().iter().all(|it| it.host_path.is_none()));
+    assert!(
+        pod.volumes
+            .as_ref()
+            .unwrap()
+            .iter()
+            .all(|it| it.host_path.is_none())
+    );
     let security = pod.security_context.unwrap();
     assert_eq!(security.run_as_non_root, Some(true));
     assert_eq!(security.seccomp_profile.unwrap().type_, "RuntimeDefault");
@@ -101,7 +125,10 @@ fn the_template_hash_is_of_what_decides_the_pod() {
     let (one, two) = (worker_job(json!({}), 1), worker_job(json!({}), 2));
     assert_eq!(hash(&one), hash(&two));
     assert_ne!(one.metadata.name, two.metadata.name);
-    let other = worker_job(json!({"worker": {"podTemplate": {"labels": {"a": "b"}}}}), 1);
+    let other = worker_job(
+        json!({"worker": {"podTemplate": {"labels": {"a": "b"}}}}),
+        1,
+    );
     assert_ne!(hash(&one), hash(&other));
     let (stream, valid) = (stream(json!({})), validated(json!({}), json!({})));
     let order = JobOrder {
@@ -122,7 +149,10 @@ fn a_role_names_the_streams_own_objects_and_nothing_else() {
     for kind in [Kind::Worker, Kind::Preflight] {
         let children = roles(&stream, kind, &own);
         assert_eq!(children.len(), 3);
-        let role = children.iter().find(|it| it.resource.kind == "Role").unwrap();
+        let role = children
+            .iter()
+            .find(|it| it.resource.kind == "Role")
+            .unwrap();
         let role: Role = serde_json::from_value(role.body.clone()).unwrap();
         for rule in role.rules.unwrap() {
             let names = rule.resource_names.unwrap();
@@ -149,8 +179,17 @@ fn no_secret_is_in_a_child_but_its_name() {
     let child = worker(&stream, &order, &notes(1), &[]);
     let job: Job = serde_json::from_value(child.body).unwrap();
     let pod = job.spec.unwrap().template.spec.unwrap();
-    let secret = pod.volumes.unwrap().into_iter().find_map(|it| it.secret).unwrap();
+    let secret = pod
+        .volumes
+        .unwrap()
+        .into_iter()
+        .find_map(|it| it.secret)
+        .unwrap();
     assert_eq!(secret.secret_name.as_deref(), Some("otter"));
     let mounts = pod.containers[0].volume_mounts.clone().unwrap();
-    assert!(mounts.iter().any(|it| it.mount_path == "/etc/worldstream/secrets/gate-auth-apikey"));
+    assert!(
+        mounts
+            .iter()
+            .any(|it| it.mount_path == "/etc/worldstream/secrets/gate-auth-apikey")
+    );
 }

@@ -74,8 +74,14 @@ fn the_clock_starts_when_all_are_up_a_lead_ahead_at_the_lowest_event_time() {
     let step = bed.step(0);
     assert!(step.publish.is_some() && step.again.is_some());
     assert_eq!(bed.clock.revision, 1);
-    assert_eq!(bed.clock.event_epoch.as_deref(), Some("1970-01-01T00:01:10.000000Z"));
-    assert_eq!(bed.clock.effective_at.as_deref(), Some("2031-05-04T03:02:02.000000Z"));
+    assert_eq!(
+        bed.clock.event_epoch.as_deref(),
+        Some("1970-01-01T00:01:10.000000Z")
+    );
+    assert_eq!(
+        bed.clock.effective_at.as_deref(),
+        Some("2031-05-04T03:02:02.000000Z")
+    );
     assert_eq!(bed.clock.ledger.len(), 1);
     // At rest nothing is published.
     bed.reports = vec![report(100, 1), report(95, 1)];
@@ -91,7 +97,10 @@ fn pause_and_speed_are_revisions_with_their_writer() {
     bed.step(2);
     assert_eq!((bed.clock.revision, bed.clock.speedup), (2, 20.0));
     let entry = bed.clock.ledger.last().unwrap();
-    assert_eq!((entry.change, entry.by.as_str()), (ClockChange::SpeedChanged, "by-speedup"));
+    assert_eq!(
+        (entry.change, entry.by.as_str()),
+        (ClockChange::SpeedChanged, "by-speedup")
+    );
     bed.stand = true;
     bed.step(4);
     assert!(bed.clock.paused && bed.clock.mode == worldstream_crds::ClockMode::Paused);
@@ -105,8 +114,14 @@ fn pause_and_speed_are_revisions_with_their_writer() {
     bed.reports = vec![report(140, 3), report(130, 3)];
     bed.step(9);
     assert!(!bed.clock.paused);
-    assert_eq!(bed.clock.event_epoch.as_deref(), Some("1970-01-01T00:02:10.000000Z"));
-    assert_eq!(bed.clock.ledger.last().unwrap().change, ClockChange::Resumed);
+    assert_eq!(
+        bed.clock.event_epoch.as_deref(),
+        Some("1970-01-01T00:02:10.000000Z")
+    );
+    assert_eq!(
+        bed.clock.ledger.last().unwrap().change,
+        ClockChange::Resumed
+    );
 }
 
 #[test]
@@ -122,7 +137,10 @@ fn a_late_output_holds_the_clock_until_it_has_caught_up() {
     bed.reports = vec![report(300, 2), report(400, 2)];
     bed.step(65);
     assert!(bed.clock.held_at.is_none());
-    assert_eq!(bed.clock.ledger.last().unwrap().change, ClockChange::Released);
+    assert_eq!(
+        bed.clock.ledger.last().unwrap().change,
+        ClockChange::Released
+    );
 }
 
 #[test]
@@ -143,5 +161,8 @@ fn a_clock_that_was_lost_goes_on_after_the_newest_revision_that_a_worker_saw() {
     bed.reports = vec![report(100, 6), report(70, 7)];
     bed.step(0);
     assert_eq!(bed.clock.revision, 8);
-    assert_eq!(bed.clock.ledger.last().unwrap().change, ClockChange::Rebuilt);
+    assert_eq!(
+        bed.clock.ledger.last().unwrap().change,
+        ClockChange::Rebuilt
+    );
 }

@@ -257,12 +257,36 @@ fn holders_that_are_gone_may_be_taken_over_from() {
 #[test]
 fn what_keeps_a_pod_from_starting_has_a_reason() {
     for (reason, message, expected) in [
-        ("Unschedulable", "0/3 nodes: Insufficient cpu", ConditionReason::Unschedulable),
-        ("Unschedulable", "persistentvolumeclaim \"x\" not found", ConditionReason::VolumeNotFound),
-        ("ErrImagePull", "no such host", ConditionReason::ImageUnavailable),
-        ("FailedMount", "secret \"otter\" not found", ConditionReason::SecretNotFound),
-        ("FailedMount", "configmap \"roots\" not found", ConditionReason::ConfigMapNotFound),
-        ("FailedCreate", "violates PodSecurity", ConditionReason::PodRefused),
+        (
+            "Unschedulable",
+            "0/3 nodes: Insufficient cpu",
+            ConditionReason::Unschedulable,
+        ),
+        (
+            "Unschedulable",
+            "persistentvolumeclaim \"x\" not found",
+            ConditionReason::VolumeNotFound,
+        ),
+        (
+            "ErrImagePull",
+            "no such host",
+            ConditionReason::ImageUnavailable,
+        ),
+        (
+            "FailedMount",
+            "secret \"otter\" not found",
+            ConditionReason::SecretNotFound,
+        ),
+        (
+            "FailedMount",
+            "configmap \"roots\" not found",
+            ConditionReason::ConfigMapNotFound,
+        ),
+        (
+            "FailedCreate",
+            "violates PodSecurity",
+            ConditionReason::PodRefused,
+        ),
     ] {
         assert_eq!(stuck_reason(reason, message), expected, "{message}");
     }

@@ -39,7 +39,11 @@ fn picture(states: &[WorkerState], mode: ClockMode) -> Picture {
 }
 
 fn says<'a>(status: &'a WorldStreamStatus, kind: &str) -> (&'a str, &'a str) {
-    let found = status.conditions.iter().find(|it| it.type_ == kind).unwrap();
+    let found = status
+        .conditions
+        .iter()
+        .find(|it| it.type_ == kind)
+        .unwrap();
     (&found.status, &found.reason)
 }
 
@@ -57,7 +61,13 @@ fn phase_and_conditions_follow_from_the_picture_together() {
         picture
     };
     let cases: Vec<(&str, Picture, Phase, &str, &str)> = vec![
-        ("nothing yet", pending.clone(), Phase::Pending, "False", "NotStarted"),
+        (
+            "nothing yet",
+            pending.clone(),
+            Phase::Pending,
+            "False",
+            "NotStarted",
+        ),
         (
             "refused",
             Picture {
@@ -101,9 +111,27 @@ fn phase_and_conditions_follow_from_the_picture_together() {
             "False",
             "Priming",
         ),
-        ("streaming", streaming(), Phase::Running, "True", "Streaming"),
-        ("paused", picture(&[Streaming], ClockMode::Paused), Phase::Paused, "True", "Paused"),
-        ("held", picture(&[Streaming], ClockMode::Holding), Phase::Held, "False", "Held"),
+        (
+            "streaming",
+            streaming(),
+            Phase::Running,
+            "True",
+            "Streaming",
+        ),
+        (
+            "paused",
+            picture(&[Streaming], ClockMode::Paused),
+            Phase::Paused,
+            "True",
+            "Paused",
+        ),
+        (
+            "held",
+            picture(&[Streaming], ClockMode::Holding),
+            Phase::Held,
+            "False",
+            "Held",
+        ),
         (
             "gate away",
             with(&|it| it.troubles.push((Why::GateAway, "no answer".into()))),
@@ -132,7 +160,13 @@ fn phase_and_conditions_follow_from_the_picture_together() {
             "False",
             "PrimeTimeout",
         ),
-        ("draining", with(&|it| it.suspend = true), Phase::Suspending, "False", "Suspending"),
+        (
+            "draining",
+            with(&|it| it.suspend = true),
+            Phase::Suspending,
+            "False",
+            "Suspending",
+        ),
         (
             "suspended",
             with(&|it| {
@@ -210,7 +244,10 @@ fn quarantined_events_are_told_at_the_end() {
     let mut picture = picture(&[WorkerState::Finished], ClockMode::Going);
     picture.outputs[0].quarantined = 3;
     let status = derive(&picture, &WorldStreamStatus::default(), 1, now());
-    assert_eq!(says(&status, "Completed"), ("True", "CompletedWithQuarantine"));
+    assert_eq!(
+        says(&status, "Completed"),
+        ("True", "CompletedWithQuarantine")
+    );
 }
 
 #[test]

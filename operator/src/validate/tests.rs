@@ -20,7 +20,10 @@ fn a_sound_stream_becomes_a_plan() {
     assert_eq!(ids, ["Reed_2", "river_9Z"]);
     assert_eq!(valid.outputs[0].role, OutputRole::Context);
     assert_eq!((valid.lanes, valid.image.as_str()), (3, IMAGE));
-    assert_eq!(valid.plan.identity.platform_run_id, "platform_20310504T030000Z");
+    assert_eq!(
+        valid.plan.identity.platform_run_id,
+        "platform_20310504T030000Z"
+    );
     assert_eq!(valid.profile_generation, 8);
     assert!(valid.live.fences);
     let text: StreamPlan = serde_json::from_str(&valid.text).unwrap();
@@ -40,26 +43,69 @@ fn the_same_makes_the_same_plan_and_live_settings_are_the_streams_first() {
     .unwrap()
     .live;
     assert_eq!((live.speedup, live.max_lag), (7.0, Duration::from_secs(9)));
-    assert_eq!((live.crash_limit, live.ttl), (9, Some(Duration::from_secs(3600))));
+    assert_eq!(
+        (live.crash_limit, live.ttl),
+        (9, Some(Duration::from_secs(3600)))
+    );
 }
 
 #[test]
 fn what_is_wrong_has_a_reason_and_names_the_field() {
     for (of_stream, of_profile, reason, part) in [
-        (json!({}), json!({"gate": {"url": "sluice"}}), "InvalidProfile", "spec.gate.url"),
-        (json!({}), json!({"gate": {"url": null}}), "InvalidProfile", "spec.gate.url"),
-        (json!({"speedup": null, "until": "soon"}), json!({}), "InvalidSpec", "spec.until"),
-        (json!({"engineRunRoot": "/hollow/../x"}), json!({}), "ROOT_NOT_ALLOWED", ".."),
-        (json!({"engineRunRoot": "ftp://hollow/x"}), json!({}), "ROOT_NOT_ALLOWED", "ftp"),
-        (json!({}), json!({"world": {"oracleRoot": null}}), "InvalidProfile", "allowedRoots"),
-        (json!({"outputs": ["brook"]}), json!({}), "NO_TRAFFIC_OUTPUTS", "brook"),
+        (
+            json!({}),
+            json!({"gate": {"url": "sluice"}}),
+            "InvalidProfile",
+            "spec.gate.url",
+        ),
+        (
+            json!({}),
+            json!({"gate": {"url": null}}),
+            "InvalidProfile",
+            "spec.gate.url",
+        ),
+        (
+            json!({"speedup": null, "until": "soon"}),
+            json!({}),
+            "InvalidSpec",
+            "spec.until",
+        ),
+        (
+            json!({"engineRunRoot": "/hollow/../x"}),
+            json!({}),
+            "ROOT_NOT_ALLOWED",
+            "..",
+        ),
+        (
+            json!({"engineRunRoot": "ftp://hollow/x"}),
+            json!({}),
+            "ROOT_NOT_ALLOWED",
+            "ftp",
+        ),
+        (
+            json!({}),
+            json!({"world": {"oracleRoot": null}}),
+            "InvalidProfile",
+            "allowedRoots",
+        ),
+        (
+            json!({"outputs": ["brook"]}),
+            json!({}),
+            "NO_TRAFFIC_OUTPUTS",
+            "brook",
+        ),
         (
             json!({}),
             json!({"contextOutputs": {"fraud": {"outputIds": ["brook"]}}}),
             "OUTPUT_UNKNOWN",
             "brook",
         ),
-        (json!({}), json!({"catalogue": {"inline": "outputs: 3"}}), "STREAM_FAILED", "inline"),
+        (
+            json!({}),
+            json!({"catalogue": {"inline": "outputs: 3"}}),
+            "STREAM_FAILED",
+            "inline",
+        ),
         (
             json!({}),
             json!({"gateMap": {"builtIn": null, "configMap": {"name": "m", "key": "k"}}}),
@@ -79,13 +125,20 @@ fn what_is_wrong_has_a_reason_and_names_the_field() {
     }
     let error = validate(&stream(json!({})), None, &Texts::new(), IMAGE).unwrap_err();
     assert_eq!(error.reason, "ProfileNotFound");
-    assert!(error.message.contains("\"pond\" in namespace meadow"), "{}", error.message);
+    assert!(
+        error.message.contains("\"pond\" in namespace meadow"),
+        "{}",
+        error.message
+    );
 }
 
 #[test]
 fn identity_is_of_the_run_and_the_selection() {
     let one = stream(json!({"outputs": ["b", "a"]}));
-    assert_eq!(identity(&one), identity(&stream(json!({"outputs": ["a", "b"]}))));
+    assert_eq!(
+        identity(&one),
+        identity(&stream(json!({"outputs": ["a", "b"]})))
+    );
     for other in [
         json!({"outputs": ["a"]}),
         json!({"outputs": ["a", "b"], "attempt": "2"}),
