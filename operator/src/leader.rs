@@ -107,7 +107,6 @@ impl Candidate {
                     ..ObjectMeta::default()
                 },
                 spec: Some(self.spec(1)),
-                ..Lease::default()
             };
             return outcome(self.api.create(&params, &lease).await);
         };
