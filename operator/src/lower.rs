@@ -232,7 +232,10 @@ mod tests {
         let given = profile(json!({"gateMap": {"configMap": {"name": "tables", "key": "g"}}}));
         let error = lower(&given, &Texts::new()).unwrap_err();
         assert_eq!(error.reason, "ConfigMapNotFound");
-        assert!(error.message.contains("spec.gateMap.configMap"), "{error:?}");
+        assert!(
+            error.message.contains("spec.gateMap.configMap"),
+            "{error:?}"
+        );
         let given = profile(json!({"gate": {"auth": {"apiKey": {"env": "PELT"}}}}));
         let error = lower(&given, &Texts::new()).unwrap_err();
         assert!(
