@@ -1,5 +1,8 @@
 //! What is to be done for a stream, and how it stands: the middle of a reconcile. Pure.
 
+mod ends;
+mod verify;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +12,8 @@ use worldstream_crds::{
     StreamClockSpec, VerifiedWorld, WorkerState, names,
 };
 
+use self::ends::{clean_up, start_over};
+use self::verify::verify;
 use crate::build::{self, Child, JobOrder, Kind, Resource};
 use crate::conduct::{self, Report, conduct};
 use crate::fold;
@@ -116,6 +121,8 @@ pub fn decide(situation: &Situation<'_>) -> Decision {
         && stream.status.started_at.is_none()
     {
         decision.picture.conflict(rival);
+        // Nobody says here that the other has ended.
+        decision.look_again(Some(Duration::from_secs(10)));
         return decision;
     }
     let completed = stream.status.phase == Some(Phase::Completed);
@@ -172,86 +179,6 @@ pub fn decide(situation: &Situation<'_>) -> Decision {
 pub fn ended(stream: &StreamView) -> bool {
     stream.status.completed_at.is_some()
         && matches!(stream.status.phase, Some(Phase::Completed | Phase::Failed))
-}
-
-/// A new attempt: what the old one made is ended, and then everything is as at the beginning.
-fn start_over(situation: &Situation<'_>, decision: &mut Decision) {
-    let alive = situation.pods.iter().any(|pod| pod.lives());
-    for job in &situation.jobs {
-        if !job.suspended && !job.complete && job.failed.is_none() {
-            decision.todo.push(Action::Suspend(job.name.clone()));
-        } else if !alive && !job.deleting {
-            decision
-                .todo
-                .push(Action::Delete(&build::JOB, job.name.clone()));
-        }
-    }
-    decision.picture.starting_over = true;
-    if alive {
-        decision.look_again(Some(Duration::from_secs(5)));
-        return;
-    }
-    if let Some(clock) = &situation.clock {
-        decision
-            .todo
-            .push(Action::Delete(&build::CLOCK, clock.name.clone()));
-    }
-    decision.picture.reset = situation
-        .jobs
-        .iter()
-        .all(|job| job.suspended || job.complete || job.failed.is_some());
-    decision.look_again(Some(Duration::from_secs(1)));
-}
-
-/// After the end: children go when their time has come, and only once.
-fn clean_up(situation: &Situation<'_>, decision: &mut Decision) {
-    let (stream, now) = (situation.stream, situation.now);
-    decision.picture.keep = true;
-    for job in &situation.jobs {
-        let alive = situation
-            .pods
-            .iter()
-            .any(|pod| pod.job == job.uid && pod.lives());
-        if alive && !job.suspended && !job.complete && job.failed.is_none() {
-            decision.todo.push(Action::Suspend(job.name.clone()));
-        }
-    }
-    let at = stream.status.completed_at.as_deref();
-    let (Some(ttl), Some(Ok(at))) = (situation.live.ttl, at.map(str::parse::<Timestamp>)) else {
-        return;
-    };
-    let due = at + ttl;
-    if due > now {
-        let wait = Duration::try_from(due.duration_since(now)).unwrap_or_default();
-        decision.look_again(Some(wait + Duration::from_millis(100)));
-        return;
-    }
-    for job in situation.jobs.iter().filter(|job| !job.deleting) {
-        decision
-            .todo
-            .push(Action::Delete(&build::JOB, job.name.clone()));
-    }
-    let Some(plan) = stream
-        .status
-        .plan
-        .as_ref()
-        .filter(|plan| !plan.name.is_empty())
-    else {
-        return;
-    };
-    for kind in [Kind::Preflight, Kind::Worker] {
-        let name = names::role(&stream.key.name, kind.component());
-        for resource in [&build::ROLE_BINDING, &build::ROLE, &build::SERVICE_ACCOUNT] {
-            decision.todo.push(Action::Delete(resource, name.clone()));
-        }
-    }
-    decision
-        .todo
-        .push(Action::Delete(&build::CONFIG_MAP, plan.name.clone()));
-    decision.picture.plan = Some(PlanRef {
-        name: String::new(),
-        ..plan.clone()
-    });
 }
 
 /// Freezes the plan, anew as long as no world was verified by it. Whether there is a plan to go
@@ -321,113 +248,6 @@ fn freeze(situation: &Situation<'_>, decision: &mut Decision) -> bool {
     decision.picture.verification = Verification::Pending;
     // What comes next reads the plan from the status.
     false
-}
-
-/// Has the world verified.
-fn verify(situation: &Situation<'_>, decision: &mut Decision) {
-    let stream = situation.stream;
-    let Ok(validated) = situation.validated else {
-        decision.picture.verification = Verification::Pending;
-        return;
-    };
-    let (Some(plan), false) = (&stream.status.plan, stream.spec.suspend) else {
-        decision.picture.verification = Verification::Pending;
-        return;
-    };
-    let order = JobOrder {
-        validated,
-        plan: &plan.name,
-        image: &plan.worker_image,
-    };
-    let (_, template) = build::template(stream, &order, Kind::Preflight, None);
-    let jobs: Vec<_> = situation
-        .jobs
-        .iter()
-        .filter(|job| job.component == names::PREFLIGHT)
-        .collect();
-    let newest = jobs.iter().max_by_key(|job| job.notes.run).copied();
-    let again = stream.spec.retry > stream.status.retry;
-    let next = match newest {
-        None => Some(1),
-        Some(job) if job.notes.template != template => Some(job.notes.run + 1),
-        Some(job) if job.failed.is_some() && again && job.notes.retry < stream.spec.retry => {
-            Some(job.notes.run + 1)
-        }
-        // It wrote the plans, and one is gone again.
-        Some(job) if job.complete && job.created + Duration::from_secs(60) < situation.now => {
-            Some(job.notes.run + 1)
-        }
-        Some(_) => None,
-    };
-    if let Some(run) = next {
-        let notes = Notes {
-            run,
-            retry: stream.spec.retry,
-            attempt: stream.spec.attempt.clone().unwrap_or_default(),
-            ..Notes::default()
-        };
-        for job in jobs.iter().filter(|job| !job.deleting) {
-            decision
-                .todo
-                .push(Action::Delete(&build::JOB, job.name.clone()));
-        }
-        let job = build::preflight(stream, &order, &notes);
-        decision.todo.push(Action::Create(job));
-        decision.picture.verification = Verification::Running(None);
-        decision.picture.retry = stream.spec.retry;
-        return;
-    }
-    let Some(job) = newest else { return };
-    let pods: Vec<_> = situation
-        .pods
-        .iter()
-        .filter(|pod| pod.job == job.uid)
-        .collect();
-    if let Some(told) = &job.failed {
-        let nobody = Output {
-            id: "preflight".to_owned(),
-            role: Default::default(),
-        };
-        let facts = Facts {
-            output: &nobody,
-            lanes: 1,
-            jobs: Vec::new(),
-            pods: Vec::new(),
-            checkpoints: Vec::new(),
-            before: None,
-        };
-        let ended = pods.iter().filter_map(|pod| pod.ended.as_ref());
-        let ended = ended.max_by_key(|it| it.at).filter(|it| it.code != 0);
-        let before = stream
-            .status
-            .conditions
-            .iter()
-            .find(|it| it.type_ == "Failed" && it.status == "True" && ended.is_none());
-        let failure = match before {
-            Some(before) => FailureStatus {
-                reason: before.reason.clone(),
-                message: before.message.clone(),
-                exit_code: None,
-            },
-            None => outputs::explain(&facts, ended, Some(told)),
-        };
-        decision.picture.verification = Verification::Failed(failure);
-        return;
-    }
-    let stuck = pods.iter().filter(|pod| pod.lives()).find_map(|pod| {
-        let stuck = pod.stuck.as_ref()?;
-        let reason = outputs::stuck_reason(&stuck.reason, &stuck.message);
-        Some((
-            reason,
-            format!("pod {}: {}: {}", pod.name, stuck.reason, stuck.message),
-        ))
-    });
-    let refused = job
-        .refused
-        .clone()
-        .map(|told| (worldstream_crds::ConditionReason::PodRefused, told));
-    decision.picture.verification = Verification::Running(stuck.or(refused));
-    decision.look_again(Some(Duration::from_secs(10)));
 }
 
 /// Has the outputs streamed, and conducts the clock.
@@ -550,15 +370,6 @@ fn stream_outputs(
         all_up: all_up && go && !stopped && !picture.released,
         reports: &reports.iter().map(|it| it.report).collect::<Vec<Report>>(),
         by: &|field: &str| {
-            let field = match field {
-                "paused"
-                    if stream.spec.suspend
-                        || stream.writers.contains_key("suspend") && !stream.spec.paused =>
-                {
-                    "suspend"
-                }
-                other => other,
-            };
             let writer = stream.writers.get(field);
             writer.map_or(situation.manager, String::as_str).to_owned()
         },

@@ -129,7 +129,6 @@ pub fn lower(
     lowered.runs_root = format!("{SCRATCH}/runs");
     let patience = Some(worldstream_crds::DurationText(PATIENCE));
     lowered.gate.unavailable_for = lowered.gate.unavailable_for.or(patience);
-    lowered.checkpoints.unavailable_for = lowered.checkpoints.unavailable_for.or(patience);
     Ok((lowered, mounted))
 }
 

@@ -3,15 +3,17 @@
 //! A run of the workers is a Job. Its notes say where the cursors stood when it was made, so that
 //! a crash can be told from a crash without progress, after a restart of the operator too.
 
+mod ending;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Deserialize;
-use worldstream_crds::{
-    ConditionReason, ExitCode, FailureStatus, OutputStatus, Reason, WorkerState,
-};
+use worldstream_crds::{ConditionReason, ExitCode, FailureStatus, OutputStatus, WorkerState};
 
+pub use self::ending::{ending, explain, stuck_reason};
+
+use self::ending::failed;
 use crate::validate::Output;
 use crate::views::{CheckpointView, Ended, JobView, Life, Notes, PodView};
 
@@ -97,14 +99,6 @@ pub struct Verdict {
     pub since: Option<Timestamp>,
     /// When to look again.
     pub again: Option<Duration>,
-}
-
-/// What the termination message of a worker says.
-#[derive(Deserialize)]
-struct Told {
-    reason: String,
-    #[serde(default)]
-    message: String,
 }
 
 /// Decides.
@@ -215,7 +209,7 @@ fn run(
         (false, false) => job.notes.crashes,
     };
     verdict.crashes = count;
-    if let Some(pod) = crashes.first() {
+    if let Some(pod) = crashes.iter().find(|pod| !clean(pod)) {
         let what = pod.ended.as_ref().map(ending).unwrap_or_default();
         verdict.trouble = Some((
             ConditionReason::WorkerRestarting,
@@ -365,99 +359,6 @@ fn state(facts: &Facts<'_>, job: &JobView) -> WorkerState {
         .unwrap_or_default()
 }
 
-/// Why the Job's output failed for good, if it did.
-fn failed(
-    facts: &Facts<'_>,
-    job: &JobView,
-    wanted: &Wanted,
-    verdict: &mut Verdict,
-) -> Option<FailureStatus> {
-    let for_good = [
-        ExitCode::Usage,
-        ExitCode::FailClosed,
-        ExitCode::Refused,
-        ExitCode::Fenced,
-    ];
-    let ended = pods_of(facts, job)
-        .filter(|pod| !pod.disrupted)
-        .filter_map(|pod| pod.ended.as_ref())
-        .find(|it| {
-            for_good
-                .iter()
-                .any(|code| i32::from(code.code()) == it.code)
-        });
-    if ended.is_some() || job.failed.is_some() {
-        return Some(explain(facts, ended, job.failed.as_deref()));
-    }
-    let crashes: Vec<&PodView> = pods_of(facts, job)
-        .filter(|pod| pod.life == Life::Failed && !pod.disrupted)
-        .collect();
-    let last = crashes.first()?;
-    let code = last.ended.as_ref().map_or(0, |it| it.code);
-    let moved = cursor(facts) != job.notes.cursor;
-    let count = job.notes.crashes + 1;
-    if moved || code == i32::from(ExitCode::Interrupted.code()) || count < wanted.crash_limit {
-        return None;
-    }
-    verdict.crashes = count;
-    let what = last.ended.as_ref().map(ending).unwrap_or_default();
-    Some(FailureStatus {
-        reason: ConditionReason::CrashLoop.as_str().to_owned(),
-        message: format!(
-            "{}: crashed {count} times in a row and its cursor did not move; the last time pod {} ended{what}",
-            facts.output.id, last.name
-        ),
-        exit_code: u32::try_from(code).ok(),
-    })
-}
-
-/// The reason of a failure: what the worker said itself, else what the Job controller says.
-pub fn explain(facts: &Facts<'_>, ended: Option<&Ended>, job: Option<&str>) -> FailureStatus {
-    let code = ended.map(|it| it.code);
-    let exit_code = code.and_then(|code| u32::try_from(code).ok());
-    if let Some(told) = ended.and_then(|it| serde_json::from_str::<Told>(&it.message).ok()) {
-        return FailureStatus {
-            reason: told.reason,
-            message: told.message,
-            exit_code,
-        };
-    }
-    let reported = facts
-        .checkpoints
-        .iter()
-        .filter(|it| it.status.state == Some(WorkerState::Failed))
-        .find_map(|it| it.status.failure.clone());
-    if let Some(reported) = reported {
-        return reported;
-    }
-    FailureStatus {
-        reason: Reason::StreamFailed.as_str().to_owned(),
-        message: format!(
-            "{}: the worker ended{}",
-            facts.output.id,
-            ended
-                .map(ending)
-                .or_else(|| job.map(|job| format!(": {job}")))
-                .unwrap_or_default()
-        ),
-        exit_code,
-    }
-}
-
-/// How a container ended, in words.
-pub fn ending(ended: &Ended) -> String {
-    let mut text = format!(" with exit code {}", ended.code);
-    if !ended.reason.is_empty() && ended.reason != "Error" {
-        text.push_str(&format!(" ({})", ended.reason));
-    }
-    match serde_json::from_str::<Told>(&ended.message) {
-        Ok(told) => text.push_str(&format!(": {}: {}", told.reason, told.message)),
-        Err(_) if !ended.message.is_empty() => text.push_str(&format!(": {}", ended.message)),
-        Err(_) => {}
-    }
-    text
-}
-
 /// A pod that should be gone and is not: its node does not answer.
 fn lost_nodes(verdict: &mut Verdict, facts: &Facts<'_>, wanted: &Wanted, now: Timestamp) {
     for pod in facts.pods.iter().filter(|pod| pod.lives()) {
@@ -501,23 +402,6 @@ fn stuck(verdict: &mut Verdict, facts: &Facts<'_>, job: &JobView) {
             stuck_reason(&stuck.reason, &stuck.message),
             format!("pod {}: {}: {}", pod.name, stuck.reason, stuck.message),
         ));
-    }
-}
-
-/// What a pod that does not start is a case of.
-pub fn stuck_reason(reason: &str, message: &str) -> ConditionReason {
-    let missing = message.contains("not found");
-    match reason {
-        "Unschedulable" | "SchedulerError" if message.contains("persistentvolumeclaim") => {
-            ConditionReason::VolumeNotFound
-        }
-        "Unschedulable" | "SchedulerError" => ConditionReason::Unschedulable,
-        "ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull" | "InvalidImageName" => {
-            ConditionReason::ImageUnavailable
-        }
-        _ if missing && message.contains("secret") => ConditionReason::SecretNotFound,
-        _ if missing && message.contains("configmap") => ConditionReason::ConfigMapNotFound,
-        _ => ConditionReason::PodRefused,
     }
 }
 

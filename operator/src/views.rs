@@ -1,12 +1,13 @@
 //! What is kept of the objects that are watched: only what a reconcile reads, as there are
 //! thousands of them.
 
+mod pod;
+
 use std::collections::BTreeMap;
 use std::time::Instant;
 
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use kube::core::DynamicObject;
 use serde::de::DeserializeOwned;
@@ -15,6 +16,7 @@ use worldstream_crds::{
     StreamProfile, StreamProfileSpec, WorldStream, WorldStreamSpec, WorldStreamStatus, names,
 };
 
+pub use self::pod::{Ended, Life, PodView, Stuck};
 use crate::build::note;
 
 /// Which stream an object belongs to (for a profile: its own name), in which namespace.
@@ -58,12 +60,18 @@ pub struct StreamView {
     pub spec: WorldStreamSpec,
     /// What was said of it last.
     pub status: WorldStreamStatus,
-    /// Which field manager wrote `spec.paused`, `spec.suspend` and `spec.speedup`.
+    /// Which field manager asked last that the clock stands or goes on (`paused`: `spec.paused`
+    /// and `spec.suspend`), and for its speed (`speedup`).
     pub writers: BTreeMap<&'static str, String>,
 }
 
-/// The fields whose writers the clock's ledger names.
-const TOLD_WRITERS: [&str; 3] = ["paused", "suspend", "speedup"];
+/// What the clock's ledger names the writers of, and the fields that decide it: who wrote one of
+/// them last asked for it.
+const TOLD_WRITERS: [(&str, &str); 3] = [
+    ("paused", "paused"),
+    ("paused", "suspend"),
+    ("speedup", "speedup"),
+];
 
 impl View for StreamView {
     type Raw = DynamicObject;
@@ -125,12 +133,12 @@ fn writers(entries: &[ManagedFieldsEntry]) -> BTreeMap<&'static str, String> {
             continue;
         };
         let time = entry.time.as_ref().map(|time| time.0);
-        for field in TOLD_WRITERS {
+        for (what, field) in TOLD_WRITERS {
             let path = format!("/f:spec/f:{field}");
             if fields.0.pointer(&path).is_some()
-                && found.get(field).is_none_or(|(known, _)| *known <= time)
+                && found.get(what).is_none_or(|(known, _)| *known <= time)
             {
-                found.insert(field, (time, manager.clone()));
+                found.insert(what, (time, manager.clone()));
             }
         }
     }
@@ -342,146 +350,6 @@ impl View for JobView {
             refused: None,
         };
         Some((key, name, view))
-    }
-}
-
-/// A pod of a stream.
-#[derive(Clone, Debug, Default)]
-pub struct PodView {
-    /// Its name.
-    pub name: String,
-    /// Its uid, by which checkpoints know their holder.
-    pub uid: String,
-    /// The uid of the Job that owns it.
-    pub job: String,
-    /// Where it stands in its life.
-    pub life: Life,
-    /// When it is to be gone, if it is being deleted.
-    pub deleted_by: Option<Timestamp>,
-    /// The node that it runs on.
-    pub node: Option<String>,
-    /// What keeps it from running: no node has room, an image or a Secret is missing.
-    pub stuck: Option<Stuck>,
-    /// How its container ended.
-    pub ended: Option<Ended>,
-    /// Whether the cluster ended it: eviction, preemption, a lost node.
-    pub disrupted: bool,
-    /// Whether the object is gone already.
-    pub gone: bool,
-}
-
-/// Where a pod stands in its life.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Life {
-    /// Not started yet.
-    #[default]
-    Pending,
-    /// Running, or its node does not say.
-    Running,
-    /// Ended well.
-    Succeeded,
-    /// Ended otherwise.
-    Failed,
-}
-
-/// What keeps a pod from running.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stuck {
-    /// The kubelet's or the scheduler's reason, such as `Unschedulable`, `ErrImagePull`,
-    /// `CreateContainerConfigError`.
-    pub reason: String,
-    /// What they say.
-    pub message: String,
-}
-
-/// How a container ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ended {
-    /// The exit code; 128 and more: by a signal.
-    pub code: i32,
-    /// The termination message.
-    pub message: String,
-    /// When.
-    pub at: Option<Timestamp>,
-    /// The kubelet's reason, such as `OOMKilled`.
-    pub reason: String,
-}
-
-impl PodView {
-    /// Whether its process may still run.
-    pub fn lives(&self) -> bool {
-        matches!(self.life, Life::Pending | Life::Running)
-    }
-}
-
-impl View for PodView {
-    type Raw = Pod;
-
-    fn of(raw: Pod) -> Option<(Key, String, Self)> {
-        let (key, name) = of_stream(&raw.metadata)?;
-        let status = raw.status.unwrap_or_default();
-        let condition = |kind: &str, value: &str| {
-            status
-                .conditions
-                .iter()
-                .flatten()
-                .find(|it| it.type_ == kind && it.status == value)
-        };
-        let container = status
-            .container_statuses
-            .iter()
-            .flatten()
-            .next()
-            .and_then(|it| it.state.clone())
-            .unwrap_or_default();
-        let waiting = container.waiting.and_then(|waiting| {
-            let reason = waiting.reason.unwrap_or_default();
-            (reason != "ContainerCreating" && reason != "PodInitializing").then(|| Stuck {
-                reason,
-                message: waiting.message.unwrap_or_default(),
-            })
-        });
-        let stuck = condition("PodScheduled", "False")
-            .map(|it| Stuck {
-                reason: it.reason.clone().unwrap_or_default(),
-                message: it.message.clone().unwrap_or_default(),
-            })
-            .or(waiting);
-        let view = PodView {
-            name: name.clone(),
-            uid: raw.metadata.uid.clone()?,
-            job: owner(&raw.metadata, "Job"),
-            life: match status.phase.as_deref() {
-                Some("Running" | "Unknown") => Life::Running,
-                Some("Succeeded") => Life::Succeeded,
-                Some("Failed") => Life::Failed,
-                _ => Life::Pending,
-            },
-            deleted_by: raw.metadata.deletion_timestamp.as_ref().map(|time| time.0),
-            node: raw.spec.and_then(|spec| spec.node_name),
-            stuck,
-            ended: container.terminated.map(|it| Ended {
-                code: it.exit_code,
-                message: it.message.unwrap_or_default(),
-                at: it.finished_at.map(|time| time.0),
-                reason: it.reason.unwrap_or_default(),
-            }),
-            disrupted: condition("DisruptionTarget", "True").is_some(),
-            gone: false,
-        };
-        Some((key, name, view))
-    }
-
-    /// A pod that ended and was removed before anybody looked ended all the same.
-    fn gone(mut self) -> Option<Self> {
-        if self.life == Life::Succeeded {
-            return None;
-        }
-        // Removed without having ended by itself: somebody's doing, no crash.
-        self.disrupted |= self.ended.is_none();
-        self.life = Life::Failed;
-        self.gone = true;
-        Some(self)
     }
 }
 

@@ -226,6 +226,24 @@ fn profiles(cases: &mut Cases) {
             "none of its fields",
         ),
         (
+            "a ConfigMap without a cluster",
+            "catalogue",
+            json!({"configMap": {"name": "texts", "key": "catalogue"}}),
+            "spec.catalogue.configMap: is there in a cluster alone, expected a file, builtIn or inline",
+        ),
+        (
+            "a Secret without a cluster",
+            "gate/auth",
+            json!({"apiKey": {"secret": {"name": "ig", "key": "key"}}}),
+            "spec.gate.auth.apiKey.secret: is there in a cluster alone, expected a file or env",
+        ),
+        (
+            "a store that only a cluster has",
+            "checkpoints",
+            json!({"kubernetes": {}}),
+            "spec.checkpoints.kubernetes: is there in a cluster alone",
+        ),
+        (
             "an unknown built-in",
             "catalogue",
             json!({"builtIn": "moon.yaml"}),
@@ -334,6 +352,16 @@ fn streams(cases: &mut Cases) {
             "a stream with an unknown field",
             format!("{head}spec:\n  speedup: 1\n  sped: 2\n"),
             "stream.yaml:6: spec.sped: unknown field",
+        ),
+        (
+            "a stream that is to be paused",
+            format!("{head}spec:\n  speedup: 1\n  paused: true\n"),
+            "stream.yaml:6: spec.paused: found true, which means something in a cluster alone",
+        ),
+        (
+            "a stream that is to be suspended",
+            format!("{head}spec:\n  suspend: true\n"),
+            "stream.yaml:5: spec.suspend",
         ),
         (
             "a stream with a wrong value",

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::helm::{chart, helm, kubectl, run, values};
+use crate::helm::{chart, cluster, helm, kubectl, run, values};
 
 /// Where the operator is installed, and where streams are.
 const SYSTEM: &str = "chart-system";
@@ -14,15 +14,16 @@ const TEAM: &str = "chart-team";
 fn the_charts_through_their_life() {
     clean();
     for namespace in [SYSTEM, TEAM] {
-        kubectl(&["create", "namespace", namespace]);
+        cluster().restricted_namespace(namespace).unwrap();
     }
     definitions_are_upgraded_by_helm_upgrade();
     everything_of_each_environment_is_accepted();
     install();
-    a_stream_is_made();
+    stream("outlives");
     the_operator_may_do_its_work_and_no_more();
     people_may_what_their_role_says();
     an_upgrade_leaves_the_streams_alone();
+    the_operator_runs_and_is_upgraded();
     namespaced();
     uninstalling_leaves_definitions_and_streams();
     clean();
@@ -147,6 +148,8 @@ fn install() {
         "profiles[0].profile=local",
         "--set",
         &format!("profiles[0].namespaces={{{TEAM}}}"),
+        "--set",
+        "profiles[0].spec.world.oracleRoot=/worlds",
     ]);
     assert!(
         notes.contains("kubectl apply -f config/samples/cluster/worldstreams.yaml"),
@@ -155,12 +158,13 @@ fn install() {
     kubectl(&["-n", TEAM, "get", "streamprofile", "local"]);
 }
 
-fn a_stream_is_made() {
+/// A stream of a world that is nowhere.
+fn stream(name: &str) {
     let stream = json!({
         "apiVersion": "worldstream.io/v1alpha1",
         "kind": "WorldStream",
-        "metadata": { "name": "outlives", "namespace": TEAM },
-        "spec": { "profile": "local", "engineRunRoot": "x" },
+        "metadata": { "name": name, "namespace": TEAM },
+        "spec": { "profile": "local", "engineRunRoot": "/worlds/nowhere" },
     });
     run("kubectl", &["create", "-f", "-"], &stream.to_string()).unwrap();
 }
@@ -357,6 +361,53 @@ fn an_upgrade_leaves_the_streams_alone() {
         "log.format=json",
     ]);
     assert_eq!(uid(), before);
+}
+
+/// The operator itself, where the restricted Pod Security Standard is enforced: it becomes ready and
+/// says how streams stand, and after an upgrade the next one does.
+fn the_operator_runs_and_is_upgraded() {
+    let images = worldstream_tests::images(cluster());
+    let mut values = vec!["--set".to_owned(), "replicas=1".to_owned()];
+    for (value, image) in [
+        ("image", &images.operator),
+        ("worker.image", &images.worker),
+    ] {
+        let (repository, tag) = image.rsplit_once(':').unwrap();
+        values.push("--set".into());
+        values.push(format!("{value}.repository={repository},{value}.tag={tag}"));
+    }
+    let upgrade = |more: &[&str]| {
+        let chart = chart("worldstream");
+        let mut args = vec!["upgrade", "worldstream", &chart, "--namespace", SYSTEM];
+        args.extend(["--reuse-values", "--wait", "--timeout=3m"]);
+        args.extend(values.iter().map(String::as_str));
+        args.extend(more);
+        helm(&args);
+    };
+    upgrade(&[]);
+    // Its world is nowhere: the preflight pod says so, with the code.
+    said_of("outlives", "RUN_RECEIPT_UNREADABLE");
+    upgrade(&["--set", "log.format=json"]);
+    stream("later");
+    said_of("later", "RUN_RECEIPT_UNREADABLE");
+}
+
+/// Waits until a stream's conditions have a reason.
+fn said_of(stream: &str, reason: &str) {
+    let get = [
+        "-n",
+        TEAM,
+        "get",
+        "ws",
+        stream,
+        "-o",
+        "jsonpath={.status.conditions[*].reason}",
+    ];
+    wait_until(&format!("{stream}: {reason}"), || {
+        kubectl(&get)
+            .split_whitespace()
+            .any(|found| found == reason)
+    });
 }
 
 /// With namespaces to watch the operator has no right beyond them.

@@ -153,7 +153,7 @@ async fn acquire(
             return Err(held.conflict(place.name(line)));
         }
         if first.is_none() {
-            tracing::info!(
+            tracing::warn!(
                 output = place.output_id,
                 holder = held.holder,
                 expires_at = held.expires_at,
