@@ -45,6 +45,7 @@ fn a_frozen_worker_is_replaced_and_then_fenced() {
     let (thawed, before) = (monotonic(), gate.pushes());
     older.signal("CONT");
     let fenced = older.finish_within(LONG).expect(12);
+    let ended = monotonic() - thawed;
     assert!(fenced.stderr.contains("CHECKPOINT_CONFLICT"), "{fenced:#?}");
     assert!(fenced.stderr.contains("held by process"), "{fenced:#?}");
     let summary = newer.finish_within(LONG).expect(0).json();
@@ -62,7 +63,7 @@ fn a_frozen_worker_is_replaced_and_then_fenced() {
         "two workers on one checkpoint in Postgres: {EVENTS} events, {twice} sent twice or more, \
          none more than {most} times, {} lost; the older one ended {} ms after it was let go",
         EVENTS - times.len() as u64,
-        (monotonic() - thawed) / 1_000_000,
+        ended / 1_000_000,
     );
     assert_eq!(times.len() as u64, EVENTS, "nothing is lost");
     // What the older one had sent and not saved, and what it had in flight when it was frozen: it
@@ -123,8 +124,9 @@ fn what_was_killed_is_waited_for_and_a_jobs_replacement_is_not() {
     next.signal("TERM");
     next.finish_within(LONG).expect(14);
     // What was stopped in order has given its leases up.
+    let saved = bed.saved();
     let worker = of_job(stream.command(), "w-0-x1").start();
-    bed.until_saved(500);
+    bed.until_saved(saved + 50);
     assert!(!worker.stderr().contains(waits));
     worker.kill();
     let epochs = || {
