@@ -186,7 +186,7 @@ impl Collector for Sources {
             let (counts, micros) = lane.lateness.snapshot();
             let bounds = Lateness::BOUNDS.iter().map(|micros| *micros as f64 / 1e6);
             let buckets: Vec<_> = bounds
-                .chain([f64::MAX])
+                .chain([f64::INFINITY])
                 .zip(counts.iter().copied())
                 .collect();
             late.encode_family(&labels(lane))?

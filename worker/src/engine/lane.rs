@@ -17,7 +17,7 @@ use super::board::{Board, LaneGauge};
 use super::feed::Feed;
 use super::quarantine;
 use super::watermark::{Step, Watermark};
-use crate::audit::session::FlushReason;
+use crate::audit::FlushReason;
 use crate::checkpoint::{Checkpoint, CheckpointKey, Cursor, Hold};
 use crate::clock::{ClockReader, DueTimer, Mono, Monotonic, OutputRate, Revision};
 use crate::failure::{Failure, Result};
