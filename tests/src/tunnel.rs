@@ -89,16 +89,24 @@ impl Drop for Tunnel {
 fn requests(mut client: TcpStream, mut server: TcpStream, shared: &Shared) {
     let mut buffer = [0; 16 * 1024];
     let mut text = Vec::new();
+    // Bodies are long, and looked through once.
+    let mut looked = 0;
     while let Ok(length @ 1..) = client.read(&mut buffer) {
         text.extend_from_slice(&buffer[..length]);
         // Requests here have no bodies but those of writes, whose lines are no requests.
-        while let Some(end) = text.windows(4).position(|it| it == b"\r\n\r\n") {
-            let rest = text.split_off(end + 4);
+        let end = |text: &[u8], from: usize| {
+            let found = text[from..].windows(4).position(|it| it == b"\r\n\r\n");
+            found.map(|at| from + at + 4)
+        };
+        while let Some(end) = end(&text, looked) {
+            let rest = text.split_off(end);
             let head = String::from_utf8_lossy(&text).into_owned();
             let mut heads = shared.heads.lock().unwrap_or_else(PoisonError::into_inner);
             heads.push(head);
             text = rest;
+            looked = 0;
         }
+        looked = text.len().saturating_sub(3);
         if server.write_all(&buffer[..length]).is_err() {
             break;
         }

@@ -6,4 +6,5 @@ mod found;
 mod kills;
 mod order;
 mod refusals;
+mod remote;
 mod sealed;

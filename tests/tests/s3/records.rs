@@ -1,13 +1,14 @@
 //! What runs write, in S3.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use worldstream::audit::Records;
 use worldstream_crds::{ExitCode, Reason};
 use worldstream_tests::inside;
 use worldstream_tests::s3::{Minio, wait};
-use worldstream_tests::{PLATFORM_RUN_ID, golden};
+use worldstream_tests::{MadeWorld, PLATFORM_RUN_ID, golden};
 
 use crate::bed::{self, ARRIVALS, BASELINE, BUCKET, FRAUD, done};
 
@@ -116,6 +117,41 @@ fn lines_and_facts_of_many_writers_are_all_there() {
         .get(RUNS, &key("obs/governance/events/f.json"))
         .unwrap();
     assert_eq!(fact.len(), 1);
+}
+
+#[test]
+fn a_stop_does_not_wait_for_records_whose_store_is_away() {
+    let mut minio = Minio::start();
+    minio.bucket(RUNS);
+    let world = MadeWorld::sample(20_000, 1, |_| {});
+    let mut inside = inside::Inside::new(&world.root()).outputs(&[FRAUD]);
+    inside.plan.world.s3 = minio.plan();
+    inside.plan.run_dir = run_dir().into();
+    inside.plan.world.s3.unavailable_for = Duration::from_secs(3_600);
+    inside.plan.world.s3.attempts = 10_000;
+    let moving = inside.start();
+    inside::until("events on their way", || {
+        inside.gate.summary().pushes >= 300
+    });
+    minio.minio.server.kill().unwrap();
+    let began = Instant::now();
+    moving.remote.stop();
+    let end = moving.end();
+    // Far less than it would have waited for the store.
+    assert!(began.elapsed() < Duration::from_secs(120));
+    let failure = end.failure.expect("the records lack the end");
+    assert_eq!(end.exit, ExitCode::Unavailable, "{failure}");
+    for text in [&run_dir(), "a stream that was stopped", "within 10s"] {
+        assert!(failure.message().contains(text), "{failure}");
+    }
+    // The cursor was saved all the same.
+    minio.minio.server.start().unwrap();
+    done(&inside.run());
+    bed::same(
+        &bed::admitted(&inside, FRAUD),
+        &bed::from_disk(&world, FRAUD),
+        "in two runs",
+    );
 }
 
 #[test]

@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use tokio::time::Instant;
 use tracing::{info, warn};
-use worldstream_crds::ExitCode;
+use worldstream_crds::{ExitCode, Reason};
 
 use super::board::Board;
 use super::conductor::Ended;
 use crate::audit::receipt::Lateness;
 use crate::audit::{Event, OutputReceipt, Records, RunSummary, SessionLog, StreamedWorld};
 use crate::checkpoint::CheckpointKey;
-use crate::failure::Failure;
+use crate::failure::{Failure, Result};
 use crate::plan::StreamPlan;
 use crate::time::EventTime;
 use crate::world::VerifiedWorld;
@@ -48,8 +50,43 @@ pub(super) struct Finish {
     pub stopped: bool,
 }
 
+/// How long a stream that was stopped still waits for where its records belong: whoever stops it
+/// will not wait as long as for a store that is away in its midst, and the cursors are saved.
+const AFTER_A_STOP: Duration = Duration::from_secs(10);
+
+/// How long the last records may take, all together.
+struct Patience {
+    until: Option<Instant>,
+    records: String,
+}
+
+impl Patience {
+    fn at_the_end(stopped: bool, records: String) -> Self {
+        Patience {
+            until: stopped.then(|| Instant::now() + AFTER_A_STOP),
+            records,
+        }
+    }
+
+    async fn of<T>(&self, writing: impl Future<Output = Result<T>>) -> Result<T> {
+        let Some(until) = self.until else {
+            return writing.await;
+        };
+        let given_up = |_| {
+            Err(Failure::new(Reason::StreamFailed, &self.records)
+                .field("the last records of a stream that was stopped")
+                .found("a store that is away")
+                .expected(format!("them written within {AFTER_A_STOP:?}"))
+                .exits(ExitCode::Unavailable))
+        };
+        let written = tokio::time::timeout_at(until, writing).await;
+        written.unwrap_or_else(given_up)
+    }
+}
+
 /// Receipts, the session's last words, and the exit code.
 pub(super) async fn finish(end: Finish) -> ReplayEnd {
+    let patience = Patience::at_the_end(end.stopped, end.records.name(""));
     let mut failure = end.ended.failure.or(end.failure);
     let mut lateness: Vec<_> = end
         .board
@@ -77,7 +114,7 @@ pub(super) async fn finish(end: Finish) -> ReplayEnd {
         );
         let kept = match written {
             Ok(receipt) => {
-                let kept = receipt.keep(&end.records).await;
+                let kept = patience.of(receipt.keep(&end.records)).await;
                 // Its figures are right, wherever they could be kept.
                 receipts.push(receipt);
                 kept
@@ -106,7 +143,7 @@ pub(super) async fn finish(end: Finish) -> ReplayEnd {
             failure.get_or_insert(error);
         }
     }
-    if let Err(error) = end.session.flush().await {
+    if let Err(error) = patience.of(end.session.flush()).await {
         warn!(failure = %error, "the session log lacks the end");
         failure.get_or_insert(error);
     }
