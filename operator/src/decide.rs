@@ -208,6 +208,10 @@ fn freeze(situation: &Situation<'_>, decision: &mut Decision) -> bool {
             return true;
         }
         if fixed {
+            // Speed and the like are the stream's own to change: they are no drift of the profile.
+            if plan.profile_generation == validated.profile_generation {
+                return true;
+            }
             picture.drift = Some(format!(
                 "StreamProfile {} (generation {}) would give another plan than the one that was frozen \
                  (generation {}); credentials, retry, resources and image take effect when a worker is \
@@ -422,7 +426,8 @@ fn stream_outputs(
         let roles = build::roles(stream, Kind::Worker, &checkpoints);
         decision.todo.push(Action::Apply(roles));
     }
-    if creates || verdicts.iter().all(|it| it.failure.is_none()) {
+    let answered = verdicts.iter().all(|it| !it.unanswered);
+    if answered && (creates || verdicts.iter().all(|it| it.failure.is_none())) {
         decision.picture.retry = stream.spec.retry;
     }
     for verdict in &verdicts {

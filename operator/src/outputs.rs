@@ -91,6 +91,8 @@ pub struct Verdict {
     pub alive: bool,
     /// Why it failed for good.
     pub failure: Option<FailureStatus>,
+    /// It failed, is to be tried again, and its next Job is not made yet.
+    pub unanswered: bool,
     /// What holds it up, and goes by itself.
     pub trouble: Option<(ConditionReason, String)>,
     /// Crashes in a row without progress.
@@ -142,7 +144,9 @@ pub fn judge(facts: &Facts<'_>, wanted: &Wanted, now: Timestamp) -> Verdict {
         return verdict;
     };
     let answered = job.notes.retry >= wanted.retry || !again;
-    if let Some(failure) = failed(facts, job, wanted, &mut verdict)
+    let failure = failed(facts, job, wanted, &mut verdict);
+    verdict.unanswered = failure.is_some() && !answered;
+    if let Some(failure) = failure
         && answered
     {
         verdict.state = WorkerState::Failed;
@@ -270,6 +274,7 @@ fn create(
         take_over: take_over.collect(),
     });
     verdict.state = WorkerState::Starting;
+    verdict.unanswered = false;
 }
 
 /// Ends what still runs of the newest Job.

@@ -150,6 +150,12 @@ fn codes_that_fail_for_good_do_and_say_what_the_worker_said() {
         };
         let verdict = look(&case, &again, now());
         assert_eq!(created(&verdict).unwrap().retry, 1);
+        assert!(!verdict.unanswered);
+        // An order that comes while another of its pods still drains is kept until it can be
+        // carried out.
+        case.pods.push(pod(1, Life::Running, None));
+        let verdict = look(&case, &again, now());
+        assert!(created(&verdict).is_none() && verdict.unanswered);
     }
 }
 

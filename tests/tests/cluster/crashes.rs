@@ -1,0 +1,162 @@
+//! Workers and operators that end in the middle of things.
+
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use rand::RngExt as _;
+use serde_json::{Value, json};
+use worldstream_tests::bed::cluster::Signal;
+use worldstream_tests::{built, monotonic};
+
+use crate::operator::{Operator, SYSTEM};
+use crate::space::{FRAUD, Space, traffic_alone};
+
+/// How often a worker, and the operator, is killed.
+const KILLS: usize = 20;
+
+pub fn a_killed_worker_is_back_at_its_cursor(operator: &Operator) {
+    const ROWS: u64 = 6_000;
+    let space = Space::new(operator, "workers", traffic_alone);
+    space.world("a", ROWS);
+    let more = json!({ "trafficMode": "fraud", "speedup": 300 });
+    space.start(&[space.stream("killed", "a", more)]);
+    space.phase("killed", "Running");
+    let word = format!("{}/killed", space.namespace);
+    let checkpoint = || space.list("sckpt").pop().expect("a checkpoint")["status"].clone();
+    let rows = |it: &Value| it["counts"]["rows"].as_u64().unwrap_or_default();
+    let nodes = space.bed.nodes().unwrap();
+    let mut times = Vec::new();
+    let mut last = Value::Null;
+    for _ in 0..KILLS {
+        // A crash counts only where the cursor has not moved since the last.
+        let moved = |it: &Value| {
+            it["state"] == "Streaming" && rows(it) > rows(&last) && it["holder"] != last["holder"]
+        };
+        let mut now = Value::Null;
+        space.wait(
+            "a cursor that moves",
+            || {
+                now = checkpoint();
+                moved(&now)
+            },
+            |space| format!("{:#}\n{:#}", checkpoint(), space.status("killed")),
+        );
+        assert!(
+            now["epoch"].as_u64() > last["epoch"].as_u64(),
+            "{last:#} {now:#}"
+        );
+        std::thread::sleep(Duration::from_millis(rand::rng().random_range(0..1_000)));
+        let killed = monotonic();
+        let signal = |node: &String| {
+            let kill = Signal::Kill;
+            space.bed.signal_containers(node, &word, kill).unwrap()
+        };
+        assert_eq!(nodes.iter().map(signal).sum::<usize>(), 1);
+        last = now;
+        // What was on its way at the kill comes within a moment.
+        let from = killed + 100_000_000;
+        let mut back = None;
+        space.wait(
+            "events of the next worker",
+            || {
+                let arrivals = space.arrivals();
+                back = arrivals.iter().map(|it| it.at).find(|at| *at > from);
+                back.is_some()
+            },
+            |space| format!("{:#}\n{:#}", checkpoint(), space.status("killed")),
+        );
+        times.push((back.unwrap() - killed) as f64 / 1e9);
+    }
+    println!("workers: seconds from a kill to the next event: {times:.1?}");
+    space.patch("killed", json!({ "speedup": 0 }));
+    let status = space.phase("killed", "Completed");
+    assert_eq!(status["outputs"][0]["output"], FRAUD);
+    space.every_event_once("killed", ROWS);
+}
+
+/// An operator as a process of the host, which can be killed without a back-off.
+struct Process<'a> {
+    operator: &'a Operator,
+    child: Child,
+}
+
+impl Process<'_> {
+    fn start(operator: &Operator) -> Process<'_> {
+        let place = operator.bed.place();
+        let metrics = format!("{}:{}", place.address, place.free_port().unwrap());
+        let program = built("worldstream-operator").display().to_string();
+        let mut command: Command = operator.bed.command(&program).unwrap();
+        command.args(["--worker-image", &operator.images.worker]);
+        command.args(["--lease-namespace", SYSTEM, "--identity", "suite"]);
+        command.args(["--metrics-addr", &metrics]);
+        command.stderr(std::process::Stdio::null());
+        let child = command.spawn().unwrap();
+        Process { operator, child }
+    }
+
+    fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    fn restart(&mut self) {
+        self.kill();
+        let next = Process::start(self.operator);
+        *self = next;
+    }
+}
+
+impl Drop for Process<'_> {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Three streams are set up, started and ended by an operator that is killed all the time.
+pub fn a_killed_operator_makes_nothing_twice(operator: &Operator) {
+    const ROWS: u64 = 600;
+    let space = Space::new(operator, "operators", |_| {});
+    space.world("a", ROWS);
+    operator.scale(0);
+    let mut process = Process::start(operator);
+    let names = ["first", "second", "third"];
+    let stream = |number: usize, name: &str| {
+        let more = json!({
+            "trafficMode": "fraud",
+            "platformRunId": format!("platform_20260101T00000{number}Z"),
+            "speedup": 2_880,
+        });
+        space.stream(name, "a", more)
+    };
+    let streams: Vec<Value> = names
+        .iter()
+        .enumerate()
+        .map(|(n, name)| stream(n, name))
+        .collect();
+    space.start(&streams);
+    let began = Instant::now();
+    for _ in 0..KILLS {
+        let wait = rand::rng().random_range(100..2_500);
+        std::thread::sleep(Duration::from_millis(wait));
+        process.restart();
+    }
+    println!("operators: killed {KILLS} times in {:.0?}", began.elapsed());
+    for name in names {
+        space.phase(name, "Completed");
+        space.every_event_once(name, ROWS + 3 * ROWS / 2);
+    }
+    // No worker was ever replaced, nor did two send the same.
+    assert_eq!(space.arrivals().len() as u64, 3 * (ROWS + 3 * ROWS / 2));
+    let jobs = space.list("jobs");
+    let count = |component: &str| {
+        let of = |job: &&Value| job["metadata"]["labels"]["worldstream.io/component"] == component;
+        jobs.iter().filter(of).count()
+    };
+    assert_eq!(
+        count("worker"),
+        3 * 4,
+        "{}",
+        space.kubectl(&["get", "jobs"])
+    );
+}

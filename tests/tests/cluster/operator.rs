@@ -1,0 +1,93 @@
+//! The operator, installed by its chart for as long as this lives.
+
+use worldstream_tests::bed::{Bed, Images};
+use worldstream_tests::repository;
+
+pub const SYSTEM: &str = "worldstream-suite";
+
+/// An operator that runs in the cluster with the rights of its chart, and looks after all
+/// namespaces.
+pub struct Operator {
+    pub bed: &'static dyn Bed,
+    pub images: &'static Images,
+    /// The node that it runs on.
+    pub node: String,
+}
+
+impl Operator {
+    pub fn install() -> Operator {
+        let bed = worldstream_tests::cluster(2);
+        // Built before threads ask for it.
+        worldstream_tests::program();
+        let images = worldstream_tests::images(bed);
+        bed.place().enter().unwrap();
+        bed.restricted_namespace(SYSTEM).unwrap();
+        let node = bed.nodes().unwrap().swap_remove(0);
+        let operator = Operator { bed, images, node };
+        // Other suites may have applied the definitions by hand.
+        operator.upgrade("worldstream-crds", &["--take-ownership".to_owned()]);
+        let mut values = vec!["--wait".to_owned(), "--timeout=3m".to_owned()];
+        for (value, image) in [
+            ("image", &images.operator),
+            ("worker.image", &images.worker),
+        ] {
+            let (repository, tag) = image.rsplit_once(':').unwrap();
+            values.push("--set".into());
+            values.push(format!("{value}.repository={repository},{value}.tag={tag}"));
+        }
+        let node = &operator.node;
+        let selector = format!("pod.nodeSelector.kubernetes\\.io/hostname={node}");
+        values.extend(["--set".into(), selector]);
+        operator.upgrade("worldstream", &values);
+        operator
+    }
+
+    fn upgrade(&self, chart: &str, more: &[String]) {
+        let folder = repository()
+            .join("charts")
+            .join(chart)
+            .display()
+            .to_string();
+        let mut args: Vec<String> = ["upgrade", "--install", chart, &folder, "-n", SYSTEM]
+            .map(str::to_owned)
+            .to_vec();
+        args.extend_from_slice(more);
+        self.bed.helm(args).unwrap();
+    }
+
+    /// So many of it run.
+    pub fn scale(&self, replicas: u32) {
+        let replicas = format!("--replicas={replicas}");
+        let args = ["-n", SYSTEM, "scale", "deployment/worldstream", &replicas];
+        self.bed.kubectl(args).unwrap();
+        let rollout = [
+            "-n",
+            SYSTEM,
+            "rollout",
+            "status",
+            "deployment/worldstream",
+            "--timeout=180s",
+        ];
+        self.bed.kubectl(rollout).unwrap();
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        let args = ["-n", SYSTEM, "logs", "deployment/worldstream", "--tail=-1"];
+        self.bed.kubectl(args).unwrap()
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        // The next suite installs its own.
+        for release in ["worldstream", "worldstream-crds"] {
+            if let Err(error) = self
+                .bed
+                .helm(["uninstall", release, "-n", SYSTEM, "--wait"])
+            {
+                println!("{error}");
+            }
+        }
+    }
+}
