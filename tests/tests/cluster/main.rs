@@ -7,6 +7,7 @@
 mod away;
 mod crashes;
 mod ends;
+mod lost;
 mod operator;
 mod overload;
 mod pace;
@@ -44,6 +45,7 @@ const GROUPS: &[&[Case]] = &[
         ("suspend", away::suspend_and_resume_repeat_nothing),
         ("workers", crashes::a_killed_worker_is_back_at_its_cursor),
     ],
+    &[("lost", lost::a_lost_node_is_left_and_its_worker_fenced)],
     &[("operators", crashes::a_killed_operator_makes_nothing_twice)],
 ];
 

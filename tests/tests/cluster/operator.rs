@@ -39,7 +39,24 @@ impl Operator {
         let selector = format!("pod.nodeSelector.kubernetes\\.io/hostname={node}");
         values.extend(["--set".into(), selector]);
         operator.upgrade("worldstream", &values);
+        operator.until_it_leads();
         operator
+    }
+
+    /// One that is ready may still wait for the Lease of one that was here before.
+    fn until_it_leads(&self) {
+        let names = |kind: &str, path: &str| {
+            let path = format!("jsonpath={{.items[*]{path}}}");
+            self.bed
+                .kubectl(["-n", SYSTEM, "get", kind, "-o", &path])
+                .unwrap()
+        };
+        worldstream_tests::stream::until("an operator that leads", || {
+            let holders = names("leases", ".spec.holderIdentity");
+            let pods = names("pods", ".metadata.name");
+            let mut holders = holders.split_whitespace();
+            holders.any(|it| pods.split_whitespace().any(|pod| pod == it))
+        });
     }
 
     fn upgrade(&self, chart: &str, more: &[String]) {
