@@ -196,7 +196,7 @@ fn the_program_is_never_early_and_sends_rows_out_of_order_in_their_place() {
     let first_of = |rows: &Vec<(String, i64)>| rows[0].1;
     let clock = Anchor {
         event_epoch: EventTime::from_micros(order.values().map(first_of).min().unwrap()).unwrap(),
-        wall_epoch: Mono(told("wall_epoch: Mono(")),
+        wall_epoch: Mono(told("wall_epoch: Moment(")),
         speedup: 43_200.0,
     };
     none_early(&clock, &paced);

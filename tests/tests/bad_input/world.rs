@@ -49,15 +49,15 @@ fn roots(cases: &mut Cases) {
     );
     cases.add(
         "a run root whose store wants to know who asks",
-        unreadable,
-        &["s3://other/x", "world.s3.credentials.accessKeyId"],
+        "STREAM_FAILED",
+        &["world.s3", "credentials.accessKeyId", "no/such/id"],
         |it| {
-            it.set("world.s3.endpoint", json!("http://127.0.0.1:1"));
+            it.set("world/s3/endpoint", json!("http://127.0.0.1:1"));
             let key = json!({
                 "accessKeyId": { "file": "no/such/id" },
                 "secretAccessKey": { "file": "no/such/key" },
             });
-            it.set("world.s3.credentials", key);
+            it.set("world/s3/credentials", key);
             it.flag("engine-run-root", "s3://other/x");
         },
     );
