@@ -50,8 +50,9 @@ const GROUPS: &[&[Case]] = &[
             overload::a_worker_that_stands_holds_the_others_by_policy,
         ),
         ("suspend", away::suspend_and_resume_repeat_nothing),
-        ("workers", crashes::a_killed_worker_is_back_at_its_cursor),
     ],
+    // Alone: its figures are of the way back, not of what else the machine does.
+    &[("workers", crashes::a_killed_worker_is_back_at_its_cursor)],
     &[("lost", lost::a_lost_node_is_left_and_its_worker_fenced)],
     &[(
         "lease",
