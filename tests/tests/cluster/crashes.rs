@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use worldstream_tests::bed::cluster::Signal;
 use worldstream_tests::{built, monotonic};
 
-use crate::operator::{Operator, SYSTEM};
+use crate::operator::{Operator, SYSTEM, wait};
 use crate::space::{FRAUD, Space, traffic_alone};
 
 /// How often a worker, and the operator, is killed.
@@ -18,7 +18,7 @@ pub fn a_killed_worker_is_back_at_its_cursor(operator: &Operator) {
     const ROWS: u64 = 6_000;
     let space = Space::new(operator, "workers", traffic_alone);
     space.world("a", ROWS);
-    let more = json!({ "trafficMode": "fraud", "speedup": 300 });
+    let more = json!({ "trafficMode": "fraud", "speedup": 120 });
     space.start(&[space.stream("killed", "a", more)]);
     space.phase("killed", "Running");
     let word = format!("{}/killed", space.namespace);
@@ -53,8 +53,8 @@ pub fn a_killed_worker_is_back_at_its_cursor(operator: &Operator) {
         };
         assert_eq!(nodes.iter().map(signal).sum::<usize>(), 1);
         last = now;
-        // What was on its way at the kill comes within a moment.
-        let from = killed + 100_000_000;
+        // What was on its way at the kill comes within a moment, and no pod starts in it.
+        let from = killed + 500_000_000;
         let mut back = None;
         space.wait(
             "events of the next worker",
@@ -75,13 +75,13 @@ pub fn a_killed_worker_is_back_at_its_cursor(operator: &Operator) {
 }
 
 /// An operator as a process of the host, which can be killed without a back-off.
-struct Process<'a> {
+pub struct Process<'a> {
     operator: &'a Operator,
     child: Child,
 }
 
 impl Process<'_> {
-    fn start(operator: &Operator) -> Process<'_> {
+    pub fn start(operator: &Operator) -> Process<'_> {
         let place = operator.bed.place();
         let metrics = format!("{}:{}", place.address, place.free_port().unwrap());
         let program = built("worldstream-operator").display().to_string();
@@ -94,13 +94,26 @@ impl Process<'_> {
         Process { operator, child }
     }
 
-    fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+    /// Tells it to stop; its exit code.
+    pub fn stop(&mut self) -> Option<i32> {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").arg(pid).status().unwrap().success());
+        self.ended()
+    }
+
+    /// Waits for its end; its exit code, if it ended by itself.
+    pub fn ended(&mut self) -> Option<i32> {
+        let mut end = None;
+        wait("the operator's end", || {
+            end = self.child.try_wait().unwrap();
+            end.is_some()
+        });
+        end.unwrap().code()
     }
 
     fn restart(&mut self) {
-        self.kill();
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
         let next = Process::start(self.operator);
         *self = next;
     }
@@ -116,7 +129,10 @@ impl Drop for Process<'_> {
 /// Three streams are set up, started and ended by an operator that is killed all the time.
 pub fn a_killed_operator_makes_nothing_twice(operator: &Operator) {
     const ROWS: u64 = 600;
-    let space = Space::new(operator, "operators", |_| {});
+    let space = Space::new(operator, "operators", |spec| {
+        // Workers that are slow to start are not started again, or there would be more Jobs.
+        spec["clock"]["primeTimeout"] = json!("15m");
+    });
     space.world("a", ROWS);
     operator.scale(0);
     let mut process = Process::start(operator);
@@ -159,4 +175,7 @@ pub fn a_killed_operator_makes_nothing_twice(operator: &Operator) {
         "{}",
         space.kubectl(&["get", "jobs"])
     );
+    drop(process);
+    operator.scale(1);
+    operator.until_it_leads();
 }

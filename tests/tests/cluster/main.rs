@@ -6,7 +6,9 @@
 
 mod away;
 mod crashes;
+mod deleted;
 mod ends;
+mod lease;
 mod lost;
 mod operator;
 mod overload;
@@ -34,6 +36,11 @@ const GROUPS: &[&[Case]] = &[
         ),
         ("repairs", repairs::a_missing_secret_is_said_and_heals),
         ("retry", repairs::a_failed_output_goes_on_at_its_cursor),
+        (
+            "deleted",
+            deleted::a_deleted_stream_takes_what_it_owned_and_nothing_else,
+        ),
+        ("taken", deleted::a_name_that_is_taken_is_said_and_heals),
     ],
     &[
         ("pace", pace::all_outputs_follow_the_published_clock),
@@ -46,6 +53,10 @@ const GROUPS: &[&[Case]] = &[
         ("workers", crashes::a_killed_worker_is_back_at_its_cursor),
     ],
     &[("lost", lost::a_lost_node_is_left_and_its_worker_fenced)],
+    &[(
+        "lease",
+        lease::the_lease_is_given_up_at_once_and_its_loss_is_the_end,
+    )],
     &[("operators", crashes::a_killed_operator_makes_nothing_twice)],
 ];
 
@@ -81,7 +92,7 @@ fn streams_on_a_cluster() {
             }
         });
     }
-    drop(operator);
     let wrong = wrong.into_inner().unwrap();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    operator.uninstall();
 }
