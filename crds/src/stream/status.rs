@@ -159,6 +159,10 @@ pub struct Releases {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "date-time"))]
     pub next_at: Option<String>,
+    /// What was in the way the last time: pods that found no room, in the scheduler's words, and
+    /// outputs that were not ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// One output, its lanes added up.

@@ -1,6 +1,7 @@
 //! The operator, installed by its chart for as long as this lives.
 
 use worldstream_tests::bed::{Bed, Images};
+use worldstream_tests::page::Pages;
 use worldstream_tests::repository;
 
 pub const SYSTEM: &str = "worldstream-suite";
@@ -12,6 +13,8 @@ pub struct Operator {
     pub images: &'static Images,
     /// The node that it runs on.
     pub node: String,
+    /// The API server, for looking often.
+    pub pages: Pages,
 }
 
 impl Operator {
@@ -23,7 +26,13 @@ impl Operator {
         bed.place().enter().unwrap();
         bed.restricted_namespace(SYSTEM).unwrap();
         let node = bed.nodes().unwrap().swap_remove(0);
-        let operator = Operator { bed, images, node };
+        let pages = Pages::of(bed);
+        let operator = Operator {
+            bed,
+            images,
+            node,
+            pages,
+        };
         // Other suites may have applied the definitions by hand.
         operator.upgrade("worldstream-crds", &["--take-ownership".to_owned()]);
         let mut values = vec!["--wait".to_owned(), "--timeout=3m".to_owned()];
@@ -44,7 +53,7 @@ impl Operator {
     }
 
     /// One that is ready may still wait for the Lease of one that was here before.
-    fn until_it_leads(&self) {
+    pub fn until_it_leads(&self) {
         let names = |kind: &str, path: &str| {
             let path = format!("jsonpath={{.items[*]{path}}}");
             self.bed
