@@ -14,6 +14,7 @@ use worldstream_tests::repository;
 
 use crate::operator::Operator;
 use crate::recorded::Recorded;
+use crate::space::PATIENCE;
 
 /// Rows of the world's traffic; each of its three context outputs has half as many.
 const ROWS: u64 = 2_000;
@@ -73,10 +74,10 @@ impl Replays<'_> {
 
     #[track_caller]
     fn wait(&self, what: &str, mut so: impl FnMut() -> bool) {
-        let end = Instant::now() + Duration::from_secs(240);
+        let end = Instant::now() + PATIENCE;
         while !so() {
             let seen = || self.kubectl(&["get", "ws,sckpt,jobs,pods", "-o", "wide"]);
-            assert!(Instant::now() < end, "{what}: not within four minutes\n{}", seen());
+            assert!(Instant::now() < end, "{what}: not within {PATIENCE:?}\n{}", seen());
             std::thread::sleep(Duration::from_millis(500));
         }
     }
@@ -215,7 +216,7 @@ fn an_upgrade_restarts_no_stream(operator: &Operator, replays: &Replays<'_>) {
         let folder = later(chart);
         let folder = folder.path().display().to_string();
         let mut args = vec!["upgrade", chart, &folder, "-n", SYSTEM, "--reuse-values"];
-        args.extend(["--wait", "--timeout=3m"]);
+        args.extend(["--wait", "--timeout=10m"]);
         args.extend(more);
         operator.bed.helm(&args).unwrap()
     };

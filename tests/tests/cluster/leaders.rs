@@ -13,7 +13,10 @@ const ALL: u64 = ROWS + 3 * ROWS / 2;
 /// Leaders are killed, frozen, robbed of their Lease and told to stop while streams are set up and
 /// run: whoever has lost the Lease ends, another takes over, and nothing is made twice.
 pub fn of_several_operators_one_works(operator: &Operator) {
-    let space = Space::new(operator, "leaders", |_| {});
+    let space = Space::new(operator, "leaders", |spec| {
+        // Workers that are slow to start are not started again, or there would be more Jobs.
+        spec["clock"]["primeTimeout"] = json!("15m");
+    });
     space.world("a", ROWS);
     let start = |identity: &str| Outside::start(operator, &space.namespace, identity);
     let stream = |name: &str, number: u32| {

@@ -7,10 +7,12 @@
 
 mod away;
 mod crashes;
+mod deleted;
 mod ends;
 mod installed;
 mod lanes;
 mod leaders;
+mod lease;
 mod lost;
 mod operator;
 mod outside;
@@ -45,6 +47,11 @@ const GROUPS: &[&[Case]] = &[
         ),
         ("repairs", repairs::a_missing_secret_is_said_and_heals),
         ("retry", repairs::a_failed_output_goes_on_at_its_cursor),
+        (
+            "deleted",
+            deleted::a_deleted_stream_takes_what_it_owned_and_nothing_else,
+        ),
+        ("taken", deleted::a_name_that_is_taken_is_said_and_heals),
     ],
     &[
         ("pace", pace::all_outputs_follow_the_published_clock),
@@ -78,6 +85,10 @@ const GROUPS: &[&[Case]] = &[
     &[(
         "server",
         server::an_api_server_that_is_away_holds_nobody_else_up,
+    )],
+    &[(
+        "lease",
+        lease::the_lease_is_given_up_at_once_and_its_loss_is_the_end,
     )],
 ];
 
@@ -113,9 +124,9 @@ fn streams_on_a_cluster() {
         operator.scale(0);
         beside(APART);
     }
-    drop(operator);
     let wrong = wrong.into_inner().unwrap();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    operator.uninstall();
 }
 
 fn try_it(operator: &Operator, name: &str, case: fn(&Operator), wrong: &Mutex<Vec<String>>) {

@@ -10,6 +10,7 @@ use worldstream_tests::built;
 use worldstream_tests::page::page;
 
 use crate::operator::{Operator, SYSTEM};
+use crate::space::PATIENCE;
 
 /// An operator that runs on the host. Ended when dropped.
 pub struct Outside<'a> {
@@ -153,10 +154,10 @@ pub fn holder(operator: &Operator, name: &str) -> String {
 
 #[track_caller]
 fn until(what: &str, mut so: impl FnMut() -> bool, explain: impl FnOnce() -> String) {
-    let end = Instant::now() + Duration::from_secs(180);
+    let end = Instant::now() + PATIENCE;
     while !so() {
         if Instant::now() > end {
-            panic!("{what}: not within three minutes\n{}", explain());
+            panic!("{what}: not within {PATIENCE:?}\n{}", explain());
         }
         std::thread::sleep(Duration::from_millis(200));
     }

@@ -88,7 +88,9 @@ pub fn a_failed_output_stops_the_others_by_policy(operator: &Operator) {
     // The one stops as a whole, and says why.
     let status = space.until("stops", "Failed", |status| status["phase"] == "Failed");
     let code = output(&status, FRAUD)["failure"]["reason"].clone();
-    println!("failures: the code is {code}");
+    // Of a part that was opened before it is another code than of one that is compared first.
+    let codes = ["STREAM_VIEW_CHANGED", "STREAM_FAILED"];
+    assert!(codes.iter().any(|it| code == *it), "{status:#}");
     assert_eq!(condition(&status, "Failed"), ("True", code.as_str().unwrap()));
     assert_eq!(others(&status, FRAUD), ["Stopped"; 3], "{status:#}");
     // The other goes on without its traffic, and says so.
@@ -108,7 +110,8 @@ pub fn a_failed_output_stops_the_others_by_policy(operator: &Operator) {
     space.patch("goes-on", json!({ "speedup": 0 }));
     let status = space.phase("goes-on", "Failed");
     assert_eq!(others(&status, FRAUD), ["Finished"; 3], "{status:#}");
-    assert_eq!(output(&status, FRAUD)["failure"]["reason"], code);
+    let failure = &output(&status, FRAUD)["failure"]["reason"];
+    assert_eq!(condition(&status, "Failed"), ("True", failure.as_str().unwrap()));
     // Mended, both go on where they stood.
     for name in names {
         std::fs::rename(kept(name), part(name)).unwrap();
@@ -123,7 +126,7 @@ pub fn a_failed_output_stops_the_others_by_policy(operator: &Operator) {
 /// With `overload: Fail` an output that is too late has failed.
 pub fn an_output_that_lags_fails_by_policy(operator: &Operator) {
     let space = Space::new(operator, "lags", |_| {});
-    let more = json!({ "overload": "Fail", "maxLag": "2s" });
+    let more = json!({ "overload": "Fail", "maxLag": "15s" });
     space.start(&[stream(&space, "late", 3, more)]);
     going(&space, &["late"]);
     assert_eq!(signal(&space, "late", FRAUD, Signal::Stop), 1);

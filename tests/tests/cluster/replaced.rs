@@ -76,7 +76,8 @@ pub fn a_changed_template_replaces_as_the_profile_says(operator: &Operator) {
     for name in names {
         space.patch(name, json!({ "speedup": 0 }));
         let status = space.phase(name, "Completed");
-        assert_ne!(condition(&status, "ProfileDrifted").0, "True", "{status:#}");
+        // The plan is as it was, whoever changed the speed since.
+        assert_eq!(condition(&status, "ProfileDrifted").0, "False", "{status:#}");
         space.every_event_once(name, ALL);
     }
     assert_eq!(space.arrivals().len() as u64, 2 * ALL, "events were sent twice");
@@ -96,19 +97,14 @@ pub fn a_worker_that_gets_nowhere_is_given_up(operator: &Operator) {
     space.start(&[space.stream("loops", "a", more)]);
     let words = format!("{}/loops --output", space.namespace);
     let nodes = space.bed.nodes().unwrap();
-    for _ in 0..LIMIT {
-        space.wait(
-            "a worker to kill",
-            || {
-                let kill = |node: &String| {
-                    let bed = space.bed;
-                    bed.signal_containers(node, &words, Signal::Kill).unwrap()
-                };
-                nodes.iter().map(kill).sum::<usize>() > 0
-            },
-            |space| format!("{:#}", space.status("loops")),
-        );
-    }
+    let kill = |node: &String| {
+        let bed = space.bed;
+        bed.signal_containers(node, &words, Signal::Kill).unwrap()
+    };
+    space.until("loops", "CrashLoop", |status| {
+        let killed: usize = nodes.iter().map(kill).sum();
+        killed == 0 && condition(status, "Failed").1 == "CrashLoop"
+    });
     let status = space.phase("loops", "Failed");
     assert_eq!(condition(&status, "Failed"), ("True", "CrashLoop"), "{status:#}");
     let message = status["outputs"][0]["failure"]["message"].as_str().unwrap();

@@ -65,6 +65,7 @@ pub fn an_api_server_that_is_away_holds_nobody_else_up(operator: &Operator) {
     let unsaved = Duration::from_secs(10);
     let space = Space::new(operator, "server", |spec| {
         traffic_alone(spec);
+        spec["clock"]["primeTimeout"] = json!("15m");
         spec["checkpoints"] = json!({ "maxUnsaved": "10s" });
     });
     space.world("a", ROWS);

@@ -1,5 +1,6 @@
 //! A namespace of a case: worlds on a volume, a gate that records, a profile and streams.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -20,8 +21,10 @@ pub const FRAUD: &str = "s3_event_stream_with_fraud_6B";
 pub const BASELINE: &str = "s2_event_stream_baseline_6B";
 /// The label of volumes, which are in no namespace, with that of their case.
 const OF_CASE: &str = "tests.worldstream.io/case";
-/// Long enough for anything on a slow machine.
-const PATIENCE: Duration = Duration::from_secs(180);
+/// Long enough for anything on a machine that is busy with other things.
+pub const PATIENCE: Duration = Duration::from_secs(600);
+/// How often the API server is asked: an API server on such a machine may not answer in time.
+const TRIES: u32 = 5;
 
 pub struct Space<'a> {
     pub bed: &'static dyn Bed,
@@ -165,10 +168,18 @@ impl<'a> Space<'a> {
         self.bed.apply(&list.to_string()).unwrap();
     }
 
+    /// What kubectl says: to read, or to write what may be written twice.
     pub fn kubectl(&self, args: &[&str]) -> String {
         let mut all = vec!["-n", &self.namespace];
         all.extend(args);
-        self.bed.kubectl(all).unwrap()
+        for _ in 1..TRIES {
+            match self.bed.kubectl(&all) {
+                Ok(said) => return said,
+                Err(error) => println!("{}: tried again: {error}", self.namespace),
+            }
+            std::thread::sleep(Duration::from_secs(2));
+        }
+        self.bed.kubectl(&all).unwrap()
     }
 
     /// Posts a document to a path below the namespace.
@@ -190,14 +201,24 @@ impl<'a> Space<'a> {
 
     pub fn get(&self, kind: &str, name: &str) -> Value {
         let path = format!("{}/{name}", self.path_of(kind));
-        let found = self.pages.get(&path);
-        found.unwrap_or_else(|| panic!("{}: no {kind} {name}", self.namespace))
+        self.look(&path)
     }
 
     pub fn list(&self, kind: &str) -> Vec<Value> {
-        let list = self.pages.get(&self.path_of(kind));
-        let list = list.unwrap_or_else(|| panic!("{}: no {kind}", self.namespace));
-        list["items"].as_array().unwrap().clone()
+        self.look(&self.path_of(kind))["items"]
+            .as_array()
+            .unwrap()
+            .clone()
+    }
+
+    fn look(&self, path: &str) -> Value {
+        for _ in 0..TRIES {
+            match self.pages.get(path) {
+                Some(found) => return found,
+                None => std::thread::sleep(Duration::from_secs(2)),
+            }
+        }
+        panic!("{path}: nothing is found")
     }
 
     /// How many objects of a kind there are, cheaply.
@@ -276,6 +297,35 @@ impl<'a> Space<'a> {
     #[track_caller]
     pub fn phase(&self, stream: &str, phase: &str) -> Value {
         self.until(stream, phase, |status| status["phase"] == phase)
+    }
+
+    /// The checkpoints of a stream, by output.
+    pub fn checkpoints(&self, stream: &str) -> BTreeMap<String, Value> {
+        let all = self.list("sckpt").into_iter();
+        all.filter(|it| it["spec"]["stream"] == stream)
+            .map(|it| {
+                let output = it["spec"]["output"].as_str().unwrap().to_owned();
+                (output, it["status"].clone())
+            })
+            .collect()
+    }
+
+    /// Waits until nothing arrives for two seconds; gives how much has arrived.
+    #[track_caller]
+    pub fn still(&self, what: &str) -> usize {
+        let mut last = usize::MAX;
+        self.wait(
+            what,
+            || {
+                let before = std::mem::replace(&mut last, self.arrivals().len());
+                if before != last {
+                    std::thread::sleep(Duration::from_secs(2));
+                }
+                before == last
+            },
+            |_| String::new(),
+        );
+        last
     }
 
     /// What has arrived so far.
