@@ -209,7 +209,9 @@ fn freeze(situation: &Situation<'_>, decision: &mut Decision) -> bool {
         }
         if fixed {
             // Speed and the like are the stream's own to change: they are no drift of the profile.
-            if plan.profile_generation == validated.profile_generation {
+            if plan.profile_generation == validated.profile_generation
+                || plan.fixed_hash.as_ref() == Some(&validated.fixed_hash)
+            {
                 return true;
             }
             picture.drift = Some(format!(
@@ -226,6 +228,7 @@ fn freeze(situation: &Situation<'_>, decision: &mut Decision) -> bool {
     picture.plan = Some(PlanRef {
         name: plan.name.clone(),
         hash: validated.hash.clone(),
+        fixed_hash: Some(validated.fixed_hash.clone()),
         worker_image: validated.image.clone(),
         profile_generation: validated.profile_generation,
     });
@@ -347,7 +350,11 @@ fn stream_outputs(
     {
         let due = since + live.prime_timeout;
         if due <= now {
-            picture.releases = Some(release(stream, status.releases.as_ref(), now));
+            let releases = release(stream, status.releases.as_ref(), now);
+            picture.releases = Some(Releases {
+                why: Some(in_the_way(&facts, &verdicts)),
+                ..releases
+            });
             verdicts = judge_all(false);
             picture.released = true;
         } else {
@@ -470,5 +477,18 @@ fn release(stream: &StreamView, before: Option<&Releases>, now: Timestamp) -> Re
         count,
         last_at: Some(now.to_string()),
         next_at: Some((now + wait).to_string()),
+        why: None,
     }
+}
+
+/// What kept the outputs from being ready: the pods that found no room, by name.
+fn in_the_way(facts: &[Facts<'_>], verdicts: &[Verdict]) -> String {
+    let waiting = facts.iter().zip(verdicts).filter(|(_, verdict)| {
+        !verdict.up && verdict.failure.is_none() && verdict.state != WorkerState::Finished
+    });
+    let each = waiting.map(|(facts, verdict)| match &verdict.trouble {
+        Some((_, message)) => message.clone(),
+        None => format!("{} was not ready", facts.output.id),
+    });
+    each.collect::<Vec<_>>().join("; ")
 }

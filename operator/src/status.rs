@@ -304,13 +304,12 @@ fn ready(picture: &Picture, accepted: &Says, end: &End, phase: Phase) -> Says {
         _ => {}
     }
     if picture.released {
-        let next = picture.releases.as_ref().and_then(|it| it.next_at.clone());
-        let stuck: Vec<&str> = picture.troubles.iter().map(|it| it.1.as_str()).collect();
+        let releases = picture.releases.clone().unwrap_or_default();
         let message = format!(
             "{} The next try is at {}. {}",
             Why::PrimeTimeout.meaning(),
-            next.unwrap_or_default(),
-            stuck.join("; ")
+            releases.next_at.unwrap_or_default(),
+            releases.why.unwrap_or_default()
         );
         return no(Why::PrimeTimeout, message.trim_end());
     }
