@@ -2,6 +2,7 @@
 
 mod ends;
 mod verify;
+mod views;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -154,7 +155,7 @@ pub fn decide(situation: &Situation<'_>) -> Decision {
     }
     let planned = checkpoints.iter().all(|it| it.planned(lanes));
     if !planned {
-        verify(situation, &mut decision);
+        verify(situation, &outputs, &checkpoints, &mut decision);
         return decision;
     }
     decision.picture.verification = Verification::Verified;
@@ -233,8 +234,9 @@ fn freeze(situation: &Situation<'_>, decision: &mut Decision) -> bool {
     let checkpoints = build::checkpoints(stream, &run, &validated.outputs, lanes);
     let names: Vec<String> = checkpoints.iter().map(|it| it.name.clone()).collect();
     let mut children = vec![plan];
-    children.extend(build::roles(stream, Kind::Preflight, &names));
-    children.extend(build::roles(stream, Kind::Worker, &names));
+    for kind in [Kind::Preflight, Kind::Worker] {
+        children.extend(build::roles(stream, &validated.pods, kind, &names));
+    }
     children.extend(checkpoints);
     decision.todo.push(Action::Apply(children));
     if situation.clock.is_none() {
@@ -422,8 +424,9 @@ fn stream_outputs(
         .iter()
         .flat_map(|it| &it.todo)
         .any(|it| matches!(it, Do::Create { .. }));
-    if creates {
-        let roles = build::roles(stream, Kind::Worker, &checkpoints);
+    if let (true, Some(order)) = (creates, &order) {
+        let pods = &order.validated.pods;
+        let roles = build::roles(stream, pods, Kind::Worker, &checkpoints);
         decision.todo.push(Action::Apply(roles));
     }
     let answered = verdicts.iter().all(|it| !it.unanswered);

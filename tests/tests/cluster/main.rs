@@ -5,6 +5,7 @@
 //! those that take the operator away run at the end. `CASES=pace,away` runs only these.
 
 mod away;
+mod builds;
 mod crashes;
 mod ends;
 mod lost;
@@ -14,6 +15,7 @@ mod pace;
 mod refusals;
 mod repairs;
 mod space;
+mod stores;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -34,6 +36,18 @@ const GROUPS: &[&[Case]] = &[
         ),
         ("repairs", repairs::a_missing_secret_is_said_and_heals),
         ("retry", repairs::a_failed_output_goes_on_at_its_cursor),
+    ],
+    &[
+        ("builds", builds::missing_views_are_built_and_streamed),
+        (
+            "unbuilt",
+            builds::a_view_that_cannot_be_built_is_said_and_mended,
+        ),
+        ("rebuilt", builds::a_killed_build_goes_on),
+        (
+            "stores",
+            stores::worlds_in_s3_with_cursors_in_postgres_stream_as_from_disk,
+        ),
     ],
     &[
         ("pace", pace::all_outputs_follow_the_published_clock),
