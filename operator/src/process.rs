@@ -59,6 +59,14 @@ async fn work(args: Args) -> Result<(), String> {
         .await
         .map_err(|error| format!("no configuration of a cluster: {error}"))?;
     config.connect_timeout = Some(Duration::from_secs(10));
+    // Who asks, in the API server's audit log.
+    config.headers.push((
+        hyper::header::USER_AGENT,
+        hyper::header::HeaderValue::from_static(concat!(
+            "worldstream-operator/",
+            env!("CARGO_PKG_VERSION")
+        )),
+    ));
     let client =
         Client::try_from(config).map_err(|error| format!("no client for the cluster: {error}"))?;
     let figures = Metrics::default();

@@ -1,14 +1,14 @@
 //! Workers and operators that end in the middle of things.
 
-use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use rand::RngExt as _;
 use serde_json::{Value, json};
 use worldstream_tests::bed::cluster::Signal;
-use worldstream_tests::{built, monotonic};
+use worldstream_tests::monotonic;
 
-use crate::operator::{Operator, SYSTEM, wait};
+use crate::operator::Operator;
+use crate::outside::Outside;
 use crate::space::{FRAUD, Space, traffic_alone};
 
 /// How often a worker, and the operator, is killed.
@@ -74,58 +74,6 @@ pub fn a_killed_worker_is_back_at_its_cursor(operator: &Operator) {
     space.every_event_once("killed", ROWS);
 }
 
-/// An operator as a process of the host, which can be killed without a back-off.
-pub struct Process<'a> {
-    operator: &'a Operator,
-    child: Child,
-}
-
-impl Process<'_> {
-    pub fn start(operator: &Operator) -> Process<'_> {
-        let place = operator.bed.place();
-        let metrics = format!("{}:{}", place.address, place.free_port().unwrap());
-        let program = built("worldstream-operator").display().to_string();
-        let mut command: Command = operator.bed.command(&program).unwrap();
-        command.args(["--worker-image", &operator.images.worker]);
-        command.args(["--lease-namespace", SYSTEM, "--identity", "suite"]);
-        command.args(["--metrics-addr", &metrics]);
-        command.stderr(std::process::Stdio::null());
-        let child = command.spawn().unwrap();
-        Process { operator, child }
-    }
-
-    /// Tells it to stop; its exit code.
-    pub fn stop(&mut self) -> Option<i32> {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").arg(pid).status().unwrap().success());
-        self.ended()
-    }
-
-    /// Waits for its end; its exit code, if it ended by itself.
-    pub fn ended(&mut self) -> Option<i32> {
-        let mut end = None;
-        wait("the operator's end", || {
-            end = self.child.try_wait().unwrap();
-            end.is_some()
-        });
-        end.unwrap().code()
-    }
-
-    fn restart(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-        let next = Process::start(self.operator);
-        *self = next;
-    }
-}
-
-impl Drop for Process<'_> {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// Three streams are set up, started and ended by an operator that is killed all the time.
 pub fn a_killed_operator_makes_nothing_twice(operator: &Operator) {
     const ROWS: u64 = 600;
@@ -134,8 +82,7 @@ pub fn a_killed_operator_makes_nothing_twice(operator: &Operator) {
         spec["clock"]["primeTimeout"] = json!("15m");
     });
     space.world("a", ROWS);
-    operator.scale(0);
-    let mut process = Process::start(operator);
+    let mut process = Outside::start(operator, &space.namespace, "killed");
     let names = ["first", "second", "third"];
     let stream = |number: usize, name: &str| {
         let more = json!({
@@ -175,7 +122,4 @@ pub fn a_killed_operator_makes_nothing_twice(operator: &Operator) {
         "{}",
         space.kubectl(&["get", "jobs"])
     );
-    drop(process);
-    operator.scale(1);
-    operator.until_it_leads();
 }

@@ -2,8 +2,10 @@
 
 use serde_json::json;
 
-use crate::crashes::Process;
+use worldstream_tests::bed::cluster::Signal;
+
 use crate::operator::{Operator, SYSTEM, wait};
+use crate::outside::Outside;
 
 /// Told to stop, an operator gives it up; one that loses it ends.
 pub fn the_lease_is_given_up_at_once_and_its_loss_is_the_end(operator: &Operator) {
@@ -12,17 +14,18 @@ pub fn the_lease_is_given_up_at_once_and_its_loss_is_the_end(operator: &Operator
     // Its process ended before its pod went.
     assert_eq!(operator.holders(), [""; 0]);
 
-    let mut process = Process::start(operator);
+    let mut process = Outside::start(operator, SYSTEM, "suite");
     let leads = || operator.holders() == ["suite"];
     wait("a process that leads", leads);
-    assert_eq!(process.stop(), Some(0));
+    process.signal(Signal::Terminate);
+    assert_eq!(process.end().code(), Some(0));
     assert_eq!(operator.holders(), [""; 0]);
 
-    let mut process = Process::start(operator);
+    let mut process = Outside::start(operator, SYSTEM, "suite");
     wait("the next that leads", leads);
     // What others write to it is no loss.
     let kubectl = |verb: &str, more: &[&str]| {
-        let lease = ["-n", SYSTEM, verb, "lease", "worldstream-operator"];
+        let lease = ["-n", SYSTEM, verb, "lease", SYSTEM];
         operator.bed.kubectl(lease.iter().chain(more)).unwrap();
     };
     let renewed = || operator.names("leases", ".spec.renewTime");
@@ -32,7 +35,7 @@ pub fn the_lease_is_given_up_at_once_and_its_loss_is_the_end(operator: &Operator
     assert!(leads());
     let stolen = json!({ "spec": { "holderIdentity": "thief", "leaseDurationSeconds": 3600 } });
     kubectl("patch", &["--type=merge", "-p", &stolen.to_string()]);
-    assert_eq!(process.ended(), Some(1));
+    assert_eq!(process.end().code(), Some(1));
     kubectl("delete", &[]);
     operator.scale(1);
     operator.until_it_leads();

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use worldstream_tests::bed::{Bed, Images};
+use worldstream_tests::page::Pages;
 use worldstream_tests::repository;
 
 use crate::space::PATIENCE;
@@ -16,6 +17,8 @@ pub struct Operator {
     pub images: &'static Images,
     /// The node that it runs on.
     pub node: String,
+    /// The API server, for looking often.
+    pub pages: Pages,
 }
 
 impl Operator {
@@ -27,7 +30,13 @@ impl Operator {
         bed.place().enter().unwrap();
         bed.restricted_namespace(SYSTEM).unwrap();
         let node = bed.nodes().unwrap().swap_remove(0);
-        let operator = Operator { bed, images, node };
+        let pages = Pages::of(bed);
+        let operator = Operator {
+            bed,
+            images,
+            node,
+            pages,
+        };
         // Other suites may have applied the definitions by hand.
         operator.upgrade("worldstream-crds", &["--take-ownership".to_owned()]);
         let mut values = vec!["--wait".to_owned(), "--timeout=10m".to_owned()];
