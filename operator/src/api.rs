@@ -317,7 +317,10 @@ fn holds(found: &Value, wanted: &Value) -> bool {
             .all(|(name, wanted)| holds(found.get(name).unwrap_or(&Value::Null), wanted)),
         (Value::Array(found), Value::Array(wanted)) => {
             found.len() == wanted.len()
-                && found.iter().zip(wanted).all(|(found, wanted)| holds(found, wanted))
+                && found
+                    .iter()
+                    .zip(wanted)
+                    .all(|(found, wanted)| holds(found, wanted))
         }
         (found, wanted) => found == wanted,
     }
@@ -348,7 +351,12 @@ mod tests {
         for wanted in [json!({}), json!({"a": 1}), json!({"b": [{"c": 2}]})] {
             assert!(holds(&found, &wanted), "{wanted}");
         }
-        for wanted in [json!({"a": 2}), json!({"b": []}), json!({"b": [{"d": 2}]}), json!({"z": 1})] {
+        for wanted in [
+            json!({"a": 2}),
+            json!({"b": []}),
+            json!({"b": [{"d": 2}]}),
+            json!({"z": 1}),
+        ] {
             assert!(!holds(&found, &wanted), "{wanted}");
         }
     }

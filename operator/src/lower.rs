@@ -18,6 +18,8 @@ pub type Texts = BTreeMap<(String, String), String>;
 /// A Secret or ConfigMap entry that is mounted as a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mounted {
+    /// The field that asks for it, such as `spec.gate.auth.apiKey`.
+    pub path: String,
     /// Whether it is a Secret, else a ConfigMap.
     pub secret: bool,
     /// The object's name.
@@ -70,7 +72,7 @@ pub fn lower(
             let folder = format!("{SECRETS}/{}", slug(path));
             fields.remove("secret");
             fields.insert("file".into(), json!(format!("{folder}/{ENTRY}")));
-            mounted.push(mount(true, entry, folder));
+            mounted.push(mount(path, true, entry, folder));
         } else if path.starts_with("spec.gate.auth.")
             && let Some(field) = ["file", "env"].iter().find(|it| fields.contains_key(**it))
         {
@@ -82,7 +84,7 @@ pub fn lower(
             let folder = format!("{CERTIFICATES}/{}", slug(path));
             fields.remove("caConfigMap");
             fields.insert("caFile".into(), json!(format!("{folder}/{ENTRY}")));
-            mounted.push(mount(false, entry, folder));
+            mounted.push(mount(path, false, entry, folder));
         }
         if let Some(entry) = key_ref(fields.get("configMap")) {
             let place = format!("ConfigMap {}: {}", entry.name, entry.key);
@@ -126,7 +128,10 @@ pub fn lower(
     }
     let mut lowered: StreamProfileSpec = serde_json::from_value(value)
         .map_err(|error| Invalid::profile(format!("cannot be read: {error}")))?;
-    lowered.runs_root = format!("{SCRATCH}/runs");
+    // In a pod what is on record in a folder goes with it; what is in S3 stays.
+    if !lowered.runs_root.starts_with("s3://") {
+        lowered.runs_root = format!("{SCRATCH}/runs");
+    }
     let patience = Some(worldstream_crds::DurationText(PATIENCE));
     lowered.gate.unavailable_for = lowered.gate.unavailable_for.or(patience);
     Ok((lowered, mounted))
@@ -136,8 +141,9 @@ fn as_value(profile: &StreamProfileSpec) -> Value {
     serde_json::to_value(profile).unwrap_or_default()
 }
 
-fn mount(secret: bool, entry: KeyRef, folder: String) -> Mounted {
+fn mount(path: &str, secret: bool, entry: KeyRef, folder: String) -> Mounted {
     Mounted {
+        path: path.to_owned(),
         secret,
         name: entry.name,
         key: entry.key,
@@ -225,6 +231,18 @@ mod tests {
         assert!(lowered.checkpoints.kubernetes.is_some());
         assert_eq!(mounted.len(), 2);
         assert!(mounted.iter().any(|it| it.secret && it.name == "otter"));
+    }
+
+    #[test]
+    fn records_are_kept_in_s3_where_the_profile_says_so() {
+        for (given, expected) in [
+            ("s3://platform/fraud", "s3://platform/fraud"),
+            ("runs/fraud", "/var/run/worldstream/runs"),
+        ] {
+            let given = profile(json!({"runsRoot": given}));
+            let (lowered, _) = lower(&given, &Texts::new()).unwrap();
+            assert_eq!(lowered.runs_root, expected);
+        }
     }
 
     #[test]

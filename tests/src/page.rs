@@ -11,7 +11,9 @@ use worldstream_bed::Bed;
 
 /// A page of a server at `host:port`; none if it does not answer with 200.
 pub fn page(address: &str, path: &str) -> Option<String> {
-    ask(address, "GET", path, "").filter(|(status, _)| status == "200").map(|it| it.1)
+    ask(address, "GET", path, "")
+        .filter(|(status, _)| status == "200")
+        .map(|it| it.1)
 }
 
 /// The status and the body of an answer; none if there is none.

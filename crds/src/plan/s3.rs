@@ -9,7 +9,7 @@ use super::documents::Document;
 use super::error::PlanError;
 use super::profile::{check, check_some, secret};
 use super::{SecretSource, values};
-use crate::{BytesText, S3Spec, StreamProfileSpec};
+use crate::{BytesText, S3CredentialsSpec, S3Spec, SecretRef, StreamProfileSpec};
 
 type Result<T, E = PlanError> = std::result::Result<T, E>;
 
@@ -79,23 +79,9 @@ pub fn plan(profile: &Document<StreamProfileSpec>) -> Result<S3Plan> {
         let wrong = Err("found 0, expected 1 or more".into());
         return check(profile, &at("attempts"), wrong);
     }
-    let credentials = match &spec.credentials {
-        None => None,
-        Some(given) => {
-            let at = |field: &str| at(&format!("credentials.{field}"));
-            let token = given.session_token.as_ref();
-            let token = token.map(|token| secret(profile, &at("sessionToken"), token));
-            Some(S3CredentialsPlan {
-                access_key_id: secret(profile, &at("accessKeyId"), &given.access_key_id)?,
-                secret_access_key: secret(
-                    profile,
-                    &at("secretAccessKey"),
-                    &given.secret_access_key,
-                )?,
-                session_token: token.transpose()?,
-            })
-        }
-    };
+    let given = spec.credentials.as_ref();
+    let given = given.map(|given| credentials(profile, &at("credentials"), given));
+    let credentials = given.transpose()?;
     let text = |field: &str, value: &Option<String>| {
         check_some(profile, &at(field), value.clone(), values::some_text)
     };
@@ -113,6 +99,21 @@ pub fn plan(profile: &Document<StreamProfileSpec>) -> Result<S3Plan> {
             &at("unavailableFor"),
             values::some_time(spec.unavailable_for),
         )?,
+    })
+}
+
+/// Credentials that a profile gives at a path.
+pub(super) fn credentials(
+    profile: &Document<StreamProfileSpec>,
+    path: &str,
+    given: &S3CredentialsSpec,
+) -> Result<S3CredentialsPlan> {
+    let of = |field: &str, it: &SecretRef| secret(profile, &format!("{path}.{field}"), it);
+    let token = given.session_token.as_ref();
+    Ok(S3CredentialsPlan {
+        access_key_id: of("accessKeyId", &given.access_key_id)?,
+        secret_access_key: of("secretAccessKey", &given.secret_access_key)?,
+        session_token: token.map(|token| of("sessionToken", token)).transpose()?,
     })
 }
 

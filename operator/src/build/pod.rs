@@ -1,4 +1,4 @@
-//! The pod that verifies a world or streams an output: meets the restricted Pod Security Standard,
+//! The pod that verifies a world, builds a view or streams an output: meets the restricted Pod Security Standard,
 //! whatever the profile says.
 
 use serde_json::{Value, json};
@@ -14,6 +14,8 @@ use crate::views::StreamView;
 pub enum Kind {
     /// Verifies the world and writes the plans.
     Preflight,
+    /// Builds the view of an output.
+    Build,
     /// Streams an output.
     Worker,
 }
@@ -23,7 +25,17 @@ impl Kind {
     pub fn component(self) -> &'static str {
         match self {
             Kind::Preflight => names::PREFLIGHT,
+            Kind::Build => names::BUILD,
             Kind::Worker => names::WORKER,
+        }
+    }
+
+    /// Whether its pods get what a field of the profile asks for: who builds a view needs nothing
+    /// of the gate or of cursors, and nobody else what may write to worlds.
+    fn gets(self, path: &str) -> bool {
+        match self {
+            Kind::Build => path.starts_with("spec.world.") || path.starts_with("spec.oracle."),
+            Kind::Preflight | Kind::Worker => !path.starts_with("spec.oracle."),
         }
     }
 }
@@ -36,6 +48,8 @@ pub fn container() -> &'static str {
 }
 /// The user that the process runs as: nobody in particular.
 const USER: u32 = 65_532;
+/// What the pod of a build may use beyond the build's own memory: files that the kernel keeps.
+const BUILD_MARGIN: u64 = 128 << 20;
 /// How long a pod stays on a node that does not answer before it is given up.
 const NODE_PATIENCE_SECONDS: u32 = 30;
 
@@ -58,7 +72,8 @@ pub fn template(
         json!({"name": "plan", "mountPath": PLAN, "readOnly": true}),
         json!({"name": "scratch", "mountPath": SCRATCH}),
     ];
-    for (index, file) in pods.mounted.iter().enumerate() {
+    let files = pods.mounted.iter().enumerate();
+    for (index, file) in files.filter(|(_, file)| kind.gets(&file.path)) {
         let name = format!("file-{index}");
         let items = json!([{"key": file.key, "path": ENTRY}]);
         volumes.push(match file.secret {
@@ -67,11 +82,13 @@ pub fn template(
         });
         mounts.push(json!({"name": name, "mountPath": file.folder, "readOnly": true}));
     }
-    for (name, volume, read_only) in [
-        ("worlds", &pods.worlds, true),
-        ("cursors", &pods.cursors, false),
+    let builds = kind == Kind::Build;
+    for (name, volume, read_only, mounted) in [
+        ("worlds", &pods.worlds, !builds, true),
+        ("cursors", &pods.cursors, false, !builds),
+        ("sorted", &pods.oracle.scratch, false, builds),
     ] {
-        if let Some(volume) = volume {
+        if let (Some(volume), true) = (volume, mounted) {
             let claim = json!({"claimName": volume.persistent_volume_claim, "readOnly": read_only});
             volumes.push(json!({"name": name, "persistentVolumeClaim": claim}));
             let mut mount =
@@ -85,10 +102,10 @@ pub fn template(
     let mut container = json!({
         "name": container(),
         "image": image,
-        "args": arguments(stream, kind, output),
+        "args": arguments(stream, validated, kind, output),
         "env": environment(stream, validated, output),
         "ports": [{"name": "metrics", "containerPort": 9090, "protocol": "TCP"}],
-        "resources": resources(validated),
+        "resources": resources(validated, kind),
         "securityContext": {
             "allowPrivilegeEscalation": false,
             "readOnlyRootFilesystem": true,
@@ -151,7 +168,12 @@ pub fn template(
     })
 }
 
-fn arguments(stream: &StreamView, kind: Kind, output: Option<&str>) -> Vec<String> {
+fn arguments(
+    stream: &StreamView,
+    validated: &Validated,
+    kind: Kind,
+    output: Option<&str>,
+) -> Vec<String> {
     let mut arguments = vec![
         kind.component().to_owned(),
         "--plan".to_owned(),
@@ -161,6 +183,13 @@ fn arguments(stream: &StreamView, kind: Kind, output: Option<&str>) -> Vec<Strin
     ];
     if let Some(output) = output {
         arguments.extend(["--output".to_owned(), output.to_owned()]);
+    }
+    if kind == Kind::Build {
+        let oracle = &validated.pods.oracle;
+        arguments.extend(["--memory".to_owned(), oracle.memory.to_string()]);
+        if let Some(scratch) = &oracle.scratch {
+            arguments.extend(["--spill-dir".to_owned(), scratch.mount_path.clone()]);
+        }
     }
     arguments
 }
@@ -193,9 +222,21 @@ fn environment(stream: &StreamView, validated: &Validated, output: Option<&str>)
         .collect()
 }
 
-fn resources(validated: &Validated) -> Value {
-    match &validated.pods.worker.resources {
+fn resources(validated: &Validated, kind: Kind) -> Value {
+    let (pods, builds) = (&validated.pods, kind == Kind::Build);
+    let given = match builds {
+        true => &pods.oracle.resources,
+        false => &pods.worker.resources,
+    };
+    match given {
         Some(resources) => json!(resources),
+        None if builds => {
+            let memory = pods.oracle.memory.0;
+            json!({
+                "requests": {"cpu": "250m", "memory": memory.to_string()},
+                "limits": {"memory": (memory + BUILD_MARGIN).to_string()},
+            })
+        }
         None => json!({
             "requests": {"cpu": "100m", "memory": "192Mi"},
             "limits": {"memory": "512Mi"},

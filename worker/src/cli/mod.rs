@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand, and what they share: logs, colours, and how a
 //! process says why it failed.
 
+pub mod build_view;
 pub mod checkpoints;
 pub mod demo;
 pub mod dev_gate;
@@ -71,6 +72,8 @@ pub enum Command {
     Oracle(oracle::OracleArgs),
     /// Verify a world for a WorldStream, in its cluster
     Preflight(preflight::PreflightArgs),
+    /// Build the view of an output for a WorldStream, in its cluster
+    BuildView(build_view::BuildViewArgs),
     /// Stream one output of a WorldStream, in its cluster
     Worker(worker::WorkerArgs),
     /// Print shell completions
@@ -121,6 +124,7 @@ pub fn main(cli: Cli) -> ExitCode {
             .map(done),
         Command::Oracle(args) => oracle::run(&args, json, &mut out),
         Command::Preflight(args) => preflight::run(&args),
+        Command::BuildView(args) => build_view::run(&args),
         Command::Worker(args) => worker::run(&args),
         Command::Completions(args) => pages::completions(&args, &mut out)
             .map_err(Into::into)
