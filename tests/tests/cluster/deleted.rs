@@ -96,8 +96,12 @@ pub fn a_deleted_stream_takes_what_it_owned_and_nothing_else(operator: &Operator
         || owned(&first["uid"]).is_empty(),
         |_| format!("{:?}", names(&owned(&first["uid"]))),
     );
-    let pods = space.list("pods");
-    assert!(pods.is_empty(), "{:?}", names(&pods));
+    // Nothing but its pods was there, and they drain before they go.
+    space.wait(
+        "its pods to go",
+        || space.list("pods").is_empty(),
+        |_| format!("{:?}", names(&space.list("pods"))),
+    );
     assert_eq!(uids(), others);
 
     // Another of that name begins at the beginning.
@@ -121,7 +125,7 @@ pub fn a_name_that_is_taken_is_said_and_heals(operator: &Operator) {
         "apiVersion": "worldstream.io/v1alpha1",
         "kind": "StreamClock",
         "metadata": { "name": "waits", "namespace": space.namespace },
-        "spec": { "revision": 7, "speedup": 1, "paused": false, "mode": "Going" },
+        "spec": { "revision": 0, "speedup": 1, "paused": false, "mode": "Going" },
     });
     space.bed.apply(&clock.to_string()).unwrap();
     let before = space.get("sclk", "waits");

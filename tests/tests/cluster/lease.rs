@@ -24,18 +24,19 @@ pub fn the_lease_is_given_up_at_once_and_its_loss_is_the_end(operator: &Operator
     let mut process = Outside::start(operator, SYSTEM, "suite");
     wait("the next that leads", leads);
     // What others write to it is no loss.
-    let lease = ["-n", SYSTEM, &format!("lease/{SYSTEM}")];
-    let label = ["label", "looked-at=yes", "--overwrite"];
-    operator.bed.kubectl(label.iter().chain(&lease)).unwrap();
+    let kubectl = |verb: &str, more: &[&str]| {
+        let lease = ["-n", SYSTEM, verb, "lease", SYSTEM];
+        operator.bed.kubectl(lease.iter().chain(more)).unwrap();
+    };
+    let renewed = || operator.names("leases", ".spec.renewTime");
+    let before = renewed();
+    kubectl("label", &["looked-at=yes", "--overwrite"]);
+    wait("another renewal", || renewed() != before);
+    assert!(leads());
     let stolen = json!({ "spec": { "holderIdentity": "thief", "leaseDurationSeconds": 3600 } });
-    let stolen = stolen.to_string();
-    let patch = ["patch", "--type=merge", "-p", &stolen];
-    operator.bed.kubectl(patch.iter().chain(&lease)).unwrap();
+    kubectl("patch", &["--type=merge", "-p", &stolen.to_string()]);
     assert_eq!(process.end().code(), Some(1));
-    operator
-        .bed
-        .kubectl(["delete"].iter().chain(&lease))
-        .unwrap();
+    kubectl("delete", &[]);
     operator.scale(1);
     operator.until_it_leads();
 }

@@ -75,7 +75,8 @@ impl Operator {
         self.names("leases", ".spec.holderIdentity")
     }
 
-    fn names(&self, kind: &str, path: &str) -> Vec<String> {
+    /// A field of all objects of a kind beside it, where they have it.
+    pub fn names(&self, kind: &str, path: &str) -> Vec<String> {
         let path = format!("jsonpath={{.items[*]{path}}}");
         let said = self
             .bed
