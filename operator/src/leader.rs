@@ -21,6 +21,8 @@ const ASK: Duration = Duration::from_secs(1);
 const TRIES: u32 = 5;
 /// When a lease that could not be renewed counts as lost: well before others may take it.
 const LOST: Duration = Duration::from_secs(10);
+/// How long giving it up may take: less than a pod has for its end.
+const GIVE_UP: Duration = Duration::from_secs(10);
 /// How long a call may take.
 const CALL: Duration = Duration::from_secs(4);
 
@@ -99,20 +101,33 @@ impl Candidate {
 
     /// Gives the lease up, so that another need not wait for its end.
     pub async fn give_up(&mut self) {
-        let given = tokio::time::timeout(CALL, async {
-            let mut lease = self.api.get(&self.name).await?;
+        match tokio::time::timeout(GIVE_UP, self.let_go()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the lease could not be given up"),
+            Err(_) => tracing::warn!("the lease could not be given up: no answer in time"),
+        }
+    }
+
+    async fn let_go(&self) -> kube::Result<()> {
+        loop {
+            let Some(mut lease) = self.api.get_opt(&self.name).await? else {
+                return Ok(());
+            };
             let spec = lease.spec.get_or_insert_default();
-            if spec.holder_identity.as_deref() == Some(&self.identity) {
-                spec.holder_identity = None;
-                spec.renew_time = Some(MicroTime(Timestamp::now()));
+            if spec.holder_identity.as_deref() != Some(&self.identity) {
+                return Ok(());
+            }
+            spec.holder_identity = None;
+            spec.renew_time = Some(MicroTime(Timestamp::now()));
+            // The last renewal may have been on its way.
+            match outcome(
                 self.api
                     .replace(&self.name, &PostParams::default(), &lease)
-                    .await?;
+                    .await,
+            )? {
+                Try::Again => {}
+                Try::Mine | Try::Others => return Ok(()),
             }
-            Ok::<_, kube::Error>(())
-        });
-        if let Ok(Err(error)) = given.await {
-            tracing::warn!(%error, "the lease could not be given up");
         }
     }
 

@@ -195,6 +195,7 @@ fn an_upgrade_restarts_no_stream(operator: &Operator, replays: &Replays<'_>) {
         "spec": {
             "profile": "replay",
             "engineRunRoot": "s3://oracle-store/runs/world-a",
+            "scenario": "baseline_v1",
             "platformRunId": "platform_20260101T000009Z",
             "trafficMode": "fraud",
             "speedup": 960,

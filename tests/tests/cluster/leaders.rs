@@ -92,7 +92,7 @@ pub fn of_several_operators_one_works(operator: &Operator) {
     fourth.signal(Signal::Terminate);
     let end = fourth.end();
     assert!(end.success(), "{}", fourth.log());
-    assert_eq!(holder(operator, &space.namespace), "");
+    assert_eq!(holder(operator, &space.namespace), "", "{}", fourth.log());
     let fifth = start("fifth");
     fifth.until_it_leads();
 

@@ -140,12 +140,15 @@ pub fn an_api_server_that_is_away_holds_nobody_else_up(operator: &Operator) {
     );
     assert!(last > unsaved / 2, "it went on for {last:?} alone");
     assert!(last < away_for, "it did not wait");
-    let page = page(&figures, "/metrics").expect("the worker's figures");
-    let said = page.lines().find_map(|line| {
-        let rest = line.strip_prefix("worldstream_store_away_seconds{")?;
-        rest.rsplit(' ').next()?.parse::<f64>().ok()
-    });
-    assert!(said.is_some_and(|seconds| seconds > 0.0), "{page}");
+    let figures = || page(&figures, "/metrics").expect("the worker's figures");
+    let says = || {
+        let page = figures();
+        let mut lines = page.lines();
+        let said = lines.find_map(|line| line.strip_prefix("worldstream_store_away_seconds{"));
+        let seconds = said.and_then(|it| it.rsplit(' ').next()?.parse::<f64>().ok());
+        seconds.is_some_and(|seconds| seconds > 0.0)
+    };
+    space.wait("the worker to say so", says, |_| figures());
     if let Some(rest) = away_for.checked_sub(began.elapsed()) {
         std::thread::sleep(rest);
     }

@@ -122,7 +122,10 @@ pub struct Sources {
     pub gate: GateClient,
     /// The API server.
     pub access: Access,
-    /// The newest snapshot of the worker.
+    /// Since when nothing could be saved; not of the snapshot, which cannot be written either where
+    /// the API server keeps the cursors.
+    pub store_away: Arc<dyn Fn() -> Option<EventTime> + Send + Sync>,
+    /// The snapshot of the worker that was written last.
     pub shown: Arc<dyn Fn() -> Option<Snapshot> + Send + Sync>,
 }
 
@@ -173,7 +176,7 @@ impl Collector for Sources {
         })?;
         let shown = (self.shown)().unwrap_or_default();
         each(&SPEEDUP, &|_| shown.achieved_speedup)?;
-        let away = shown.store_away_since.map_or(0, |since| {
+        let away = (self.store_away)().map_or(0, |since| {
             let micros = EventTime::wall_now().micros() - since.micros();
             micros.max(0) / 1_000_000
         });
@@ -321,6 +324,7 @@ mod tests {
             clock: clock_channel().1,
             gate: GateClient::new(&plan.unwrap().gate).unwrap(),
             access: Access::of(kube::Client::try_from(config).unwrap(), "team-c"),
+            store_away: Arc::new(|| None),
             shown: Arc::new(|| {
                 Some(Snapshot {
                     achieved_speedup: Some(59.5),
