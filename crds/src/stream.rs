@@ -23,7 +23,7 @@ pub use view::*;
     plural = "worldstreams",
     namespaced,
     shortname = "ws",
-    category = "worldstream",
+    category = "worldstream-all",
     status = "WorldStreamStatus",
     selectable = ".spec.profile",
     selectable = ".status.phase",

@@ -12,6 +12,7 @@ use kube::core::DynamicObject;
 use kube::runtime::watcher::{self, Config};
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
+use tokio::task::JoinSet;
 
 use crate::api::{Server, api_resource};
 use crate::build;
@@ -61,8 +62,10 @@ pub struct Context {
 /// How many streams are looked at at the same time.
 const AT_ONCE: usize = 16;
 
-/// Runs until the process ends. `namespaces`: empty is all.
-pub async fn run(client: Client, context: Arc<Context>, namespaces: &[String]) {
+/// Runs for as long as it is awaited: when this is dropped, nothing of it goes on. `namespaces`:
+/// empty is all. Returns only if a part of it broke, and says what happened.
+pub async fn run(client: Client, context: Arc<Context>, namespaces: &[String]) -> String {
+    let mut tasks = JoinSet::new();
     let scopes: Vec<Option<String>> = match namespaces.is_empty() {
         true => vec![None],
         false => namespaces.iter().cloned().map(Some).collect(),
@@ -73,7 +76,7 @@ pub async fn run(client: Client, context: Arc<Context>, namespaces: &[String]) {
         let ours = |resource| dynamic(&client, resource, scope.as_deref());
         let spawn = |context: &Arc<Context>| (context.clone(), scope.clone());
         let (it, namespace) = spawn(&context);
-        tokio::spawn(watch(
+        tasks.spawn(watch(
             ours(&build::STREAM),
             all.clone(),
             number,
@@ -83,7 +86,7 @@ pub async fn run(client: Client, context: Arc<Context>, namespaces: &[String]) {
             false,
         ));
         let (it, namespace) = spawn(&context);
-        tokio::spawn(watch(
+        tasks.spawn(watch(
             ours(&PROFILE),
             all.clone(),
             number,
@@ -93,7 +96,7 @@ pub async fn run(client: Client, context: Arc<Context>, namespaces: &[String]) {
             true,
         ));
         let (it, namespace) = spawn(&context);
-        tokio::spawn(watch(
+        tasks.spawn(watch(
             ours(&build::CLOCK),
             all.clone(),
             number,
@@ -103,7 +106,7 @@ pub async fn run(client: Client, context: Arc<Context>, namespaces: &[String]) {
             false,
         ));
         let (it, namespace) = spawn(&context);
-        tokio::spawn(watch(
+        tasks.spawn(watch(
             ours(&build::CHECKPOINT),
             all.clone(),
             number,
@@ -114,7 +117,7 @@ pub async fn run(client: Client, context: Arc<Context>, namespaces: &[String]) {
         ));
         let (it, namespace) = spawn(&context);
         let jobs: (Api<Job>, ()) = (typed(&client, scope.as_deref()), ());
-        tokio::spawn(watch(
+        tasks.spawn(watch(
             jobs,
             made.clone(),
             number,
@@ -125,7 +128,7 @@ pub async fn run(client: Client, context: Arc<Context>, namespaces: &[String]) {
         ));
         let (it, namespace) = spawn(&context);
         let pods: (Api<Pod>, ()) = (typed(&client, scope.as_deref()), ());
-        tokio::spawn(watch(
+        tasks.spawn(watch(
             pods,
             made.clone(),
             number,
@@ -152,11 +155,18 @@ pub async fn run(client: Client, context: Arc<Context>, namespaces: &[String]) {
     tracing::info!("everything is listed; streams are looked at");
     context.metrics.ready(true);
     for _ in 0..AT_ONCE {
-        tokio::spawn(look(context.clone()));
+        tasks.spawn(look(context.clone()));
     }
     loop {
         tell_phases(&context);
-        tokio::time::sleep(Duration::from_secs(5)).await;
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(5)) => {}
+            // They never end by themselves, and without one of them streams would be forgotten.
+            Some(ended) = tasks.join_next() => return match ended {
+                Ok(()) => "a watch ended".to_owned(),
+                Err(error) => format!("a part of it broke: {error}"),
+            },
+        }
     }
 }
 

@@ -85,11 +85,23 @@ pub(super) fn verify(
             id: "preflight".to_owned(),
             role: Default::default(),
         };
+        if !ended(situation, job) {
+            // The Job controller saw the pod's end first: its word comes in a moment.
+            decision.picture.verification = Verification::Running(None);
+            decision.look_again(Some(Duration::from_secs(1)));
+            return;
+        }
         decision.picture.verification = Verification::Failed(failure(situation, job, &nobody));
         return;
     }
     decision.picture.verification = Verification::Running(held_up(situation, job));
     decision.look_again(Some(Duration::from_secs(10)));
+}
+
+/// Whether a pod of a Job has said how it ended, or none is left that could.
+fn ended(situation: &Situation<'_>, job: &JobView) -> bool {
+    let said = |pod: &PodView| pod.ended.as_ref().is_some_and(|it| it.code != 0);
+    pods_of(situation, job).any(said) || !pods_of(situation, job).any(|pod| pod.lives())
 }
 
 /// Why a Job of preflight or of a build failed for good.

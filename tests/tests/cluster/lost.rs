@@ -20,7 +20,7 @@ impl Drop for Lost<'_> {
             .operator
             .bed
             .signal_kubelet(&self.node, Signal::Continue);
-        let ready = ["wait", "--for=condition=Ready", "--timeout=180s"];
+        let ready = ["wait", "--for=condition=Ready", "--timeout=600s"];
         let node = format!("node/{}", self.node);
         let _ = self
             .operator
@@ -60,7 +60,7 @@ pub fn a_lost_node_is_left_and_its_worker_fenced(operator: &Operator) {
     let pods = space.list("pods");
     let worker = pods
         .iter()
-        .find(|pod| pod["status"]["phase"] == "Running")
+        .find(|pod| pod["metadata"]["labels"]["worldstream.io/component"] == "worker")
         .unwrap();
     assert_eq!(worker["spec"]["nodeName"], node.as_str());
 

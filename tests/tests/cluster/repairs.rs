@@ -32,12 +32,12 @@ pub fn a_missing_secret_is_said_and_heals(operator: &Operator) {
 pub fn a_failed_output_goes_on_at_its_cursor(operator: &Operator) {
     let space = Space::new(operator, "retry", traffic_alone);
     space.world("a", ROWS);
-    let more = json!({ "trafficMode": "fraud", "speedup": 1_800 });
+    let more = json!({ "trafficMode": "fraud", "speedup": 300 });
     space.start(&[space.stream("again", "a", more)]);
     space.phase("again", "Running");
     space.wait(
         "some events",
-        || space.arrivals().len() > 50,
+        || space.arrivals().len() > 10,
         |_| String::new(),
     );
     space.let_in("another key");
