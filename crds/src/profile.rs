@@ -199,14 +199,14 @@ impl Default for S3Spec {
 
 /// Credentials of S3, each read again at every request.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct S3CredentialsSpec {
     /// The access key's id.
     pub access_key_id: SecretRef,
     /// The access key's secret.
     pub secret_access_key: SecretRef,
     /// The token of a session, for credentials that expire.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_token: Option<SecretRef>,
 }
 
