@@ -254,11 +254,7 @@ pub fn auth(profile: &Document<StreamProfileSpec>) -> Result<AuthPlan> {
 }
 
 /// Where a secret is read.
-pub fn secret<S>(
-    document: &Document<S>,
-    path: &str,
-    secret: &SecretRef,
-) -> Result<SecretSource> {
+pub fn secret<S>(document: &Document<S>, path: &str, secret: &SecretRef) -> Result<SecretSource> {
     one_of(
         document,
         path,

@@ -10,14 +10,15 @@ use serde::{Deserialize, Serialize};
 use super::documents::{Document, Documents};
 use super::error::{PlanError, UsageError};
 use super::files::Files;
-use super::profile::{check, check_some, one_of, secret};
+use super::profile::{check, check_some, one_of};
 use super::{S3CredentialsPlan, S3Plan, SecretSource, choose, s3, values};
 use crate::failure::Failure;
 use crate::{
-    ConditionDownstream, DownstreamSpec, HeaderSpec, HttpDownstream, KeyRef, KinesisBusSpec,
-    ProvenanceSpec, ReadyTriggerSpec, Reason, StreamOverridesSpec, StreamProfileSpec, WorldStreamSpec,
+    ConditionDownstream, KeyRef, KinesisBusSpec, ProvenanceSpec, ReadyTriggerSpec, Reason,
+    StreamOverridesSpec, WorldStreamSpec,
 };
 
+mod downstream;
 mod here;
 
 type Result<T, E = PlanError> = std::result::Result<T, E>;
@@ -237,11 +238,7 @@ impl ReadyPlan {
 /// Errors: [`PlanError::Usage`] for what is written wrongly or has no meaning here, else
 /// `CONTROL_BUS_KIND_UNSUPPORTED` and `CONTROL_BUS_STREAM_MISSING`. Nothing of the bus, the store
 /// or a world is looked at.
-pub fn resolve(
-    documents: &Documents,
-    scope: Option<&str>,
-    files: &dyn Files,
-) -> Result<ReadyPlan> {
+pub fn resolve(documents: &Documents, scope: Option<&str>, files: &dyn Files) -> Result<ReadyPlan> {
     let Some(trigger) = &documents.trigger else {
         let message = "no ReadyTrigger is given: name a file that holds one";
         return Err(UsageError::new("--file", message).into());
@@ -286,7 +283,7 @@ pub fn resolve(
         history_limit: spec.history_limit,
         suspend: spec.suspend,
         downstream: indexed(downstream)
-            .map(|(index, part)| probe(&profile, index, part, files))
+            .map(|(index, part)| downstream::probe(&profile, index, part, files))
             .collect::<Result<_>>()?,
     })
 }
@@ -408,7 +405,9 @@ fn stream(trigger: &Trigger) -> Result<StreamOverridesSpec> {
         };
         check(trigger, &at("lanes.count"), good)?;
         let only = match lanes.only {
-            Some(only) if only >= count => Err(format!("found {only}, expected 0 to {}", count - 1)),
+            Some(only) if only >= count => {
+                Err(format!("found {only}, expected 0 to {}", count - 1))
+            }
             _ => Ok(()),
         };
         check(trigger, &at("lanes.only"), only)?;
@@ -440,107 +439,4 @@ fn deferral(trigger: &Trigger) -> Result<DeferralPlan> {
         min_interval,
         max_interval: check(trigger, "spec.deferral.maxInterval", max)?,
     })
-}
-
-fn probe(
-    profile: &Document<StreamProfileSpec>,
-    index: usize,
-    spec: &DownstreamSpec,
-    files: &dyn Files,
-) -> Result<DownstreamPlan> {
-    let path = format!("spec.ready.downstream[{index}]");
-    let at = |field: &str| format!("{path}.{field}");
-    let name = check(profile, &at("name"), values::some_text(spec.name.clone()))?;
-    let twice = profile.spec.ready.downstream[..index]
-        .iter()
-        .any(|before| before.name == name);
-    if twice {
-        let message = format!("a second one called {name:?}, expected another name");
-        return Err(profile.yaml.wrong(&at("name"), message).into());
-    }
-    one_of(
-        profile,
-        &path,
-        &[
-            ("http", spec.http.is_some()),
-            ("file", spec.file.is_some()),
-            ("condition", spec.condition.is_some()),
-        ],
-    )?;
-    let probe = if let Some(http) = &spec.http {
-        ProbePlan::Http(http_probe(profile, &at("http"), http)?)
-    } else if let Some(file) = &spec.file {
-        let text = values::store_root(&file.path, files.in_cluster());
-        ProbePlan::File(check(profile, &at("file.path"), text)?)
-    } else {
-        // One of the three is given, as was checked above.
-        let condition = spec.condition.clone().unwrap_or_default();
-        let asked = spec.require_active_run_match;
-        if asked && condition.run_id_path.is_none() {
-            let message = "is missing, and requireActiveRunMatch asks for it; expected the place of \
-                           the active platform run id in the object";
-            let at = at("condition.runIdPath");
-            return Err(profile.yaml.wrong(&at, message).into());
-        }
-        ProbePlan::Condition(condition)
-    };
-    Ok(DownstreamPlan {
-        name,
-        probe,
-        require_active_run_match: spec.require_active_run_match,
-    })
-}
-
-fn http_probe(
-    profile: &Document<StreamProfileSpec>,
-    path: &str,
-    spec: &HttpDownstream,
-) -> Result<HttpProbe> {
-    let at = |field: &str| format!("{path}.{field}");
-    let headers = indexed(&spec.headers)
-        .map(|(index, spec)| header(profile, &at(&format!("headers[{index}]")), spec))
-        .collect::<Result<_>>()?;
-    let pointer = match spec.pointer.is_empty() || spec.pointer.starts_with('/') {
-        true => Ok(spec.pointer.clone()),
-        false => Err(format!(
-            "found {:?}, expected a JSON pointer such as /active_platform_run_id",
-            spec.pointer
-        )),
-    };
-    let ca_file = spec.ca_file.clone();
-    Ok(HttpProbe {
-        url: check(profile, &at("url"), values::url(&spec.url))?,
-        pointer: check(profile, &at("pointer"), pointer)?,
-        headers,
-        ca_file: check_some(profile, &at("caFile"), ca_file, values::some_text)?.map(PathBuf::from),
-        timeout: check(profile, &at("timeout"), values::some_time(spec.timeout))?,
-    })
-}
-
-fn header(
-    profile: &Document<StreamProfileSpec>,
-    path: &str,
-    spec: &HeaderSpec,
-) -> Result<(String, HeaderPlan)> {
-    let given = [
-        ("value", spec.value.is_some()),
-        ("secret", spec.secret.is_some()),
-    ];
-    one_of(profile, path, &given)?;
-    let name = http::HeaderName::from_bytes(spec.name.as_bytes())
-        .map(|name| name.as_str().to_owned())
-        .map_err(|_| format!("found {:?}, expected the name of a header", spec.name));
-    let name = check(profile, &format!("{path}.name"), name)?;
-    let value = match &spec.secret {
-        Some(given) => HeaderPlan::Secret(secret(profile, &format!("{path}.secret"), given)?),
-        None => {
-            let text = spec.value.clone().unwrap_or_default();
-            let good = match http::HeaderValue::from_str(&text) {
-                Ok(_) => Ok(text),
-                Err(_) => Err("holds what no header may hold, such as a line break".into()),
-            };
-            HeaderPlan::Text(check(profile, &format!("{path}.value"), good)?)
-        }
-    };
-    Ok((name, value))
 }

@@ -188,7 +188,9 @@ pub fn store_root(text: &str, in_cluster: bool) -> Checked<String> {
     let wrong = |expected: &str| Err(format!("found {text:?}, expected {expected}"));
     let dots = text.split('/').any(|part| part == ".." || part == ".");
     if text.trim().is_empty() || text.contains(['\0', '%', '\\']) || (dots && in_cluster) {
-        return wrong("an absolute path or s3://bucket, without `..`, percent signs and backslashes");
+        return wrong(
+            "an absolute path or s3://bucket, without `..`, percent signs and backslashes",
+        );
     }
     if let Some(rest) = text.strip_prefix("s3://") {
         let bucket = rest.split('/').next().unwrap_or_default();
@@ -223,7 +225,8 @@ pub fn topic(text: String) -> Checked<String> {
 
 /// A URL of http or https. Credentials are refused and not repeated in the message.
 pub fn url(text: &str) -> Checked<String> {
-    let expected = "expected http:// or https:// and a host, such as http://ig.example.net/v1/state";
+    let expected =
+        "expected http:// or https:// and a host, such as http://ig.example.net/v1/state";
     if text.contains('@') {
         return Err(format!("found a user or a password in the URL, {expected}"));
     }
