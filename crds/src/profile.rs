@@ -64,7 +64,8 @@ pub struct StreamProfileSpec {
     /// What a WorldStream may leave out.
     pub defaults: DefaultsSpec,
     /// The folder below which each platform run has its own, with everything that the run writes:
-    /// of this machine, or `s3://bucket/prefix`, reached as `world.s3` says.
+    /// of this machine, or `s3://bucket/prefix`, reached as `world.s3` says. In a cluster a folder is
+    /// the pod's own and goes with it, and only what lies in S3 stays.
     /// Example: `runs/fraud-platform`, with `runs/fraud-platform/platform_20260101T000000Z` in it.
     #[schemars(length(min = 1, max = 1024))]
     pub runs_root: String,

@@ -126,7 +126,10 @@ pub fn lower(
     }
     let mut lowered: StreamProfileSpec = serde_json::from_value(value)
         .map_err(|error| Invalid::profile(format!("cannot be read: {error}")))?;
-    lowered.runs_root = format!("{SCRATCH}/runs");
+    // A folder would be one of a pod that goes; what lies in S3 stays.
+    if !lowered.runs_root.starts_with("s3://") {
+        lowered.runs_root = format!("{SCRATCH}/runs");
+    }
     let patience = Some(worldstream_crds::DurationText(PATIENCE));
     lowered.gate.unavailable_for = lowered.gate.unavailable_for.or(patience);
     Ok((lowered, mounted))
@@ -225,6 +228,17 @@ mod tests {
         assert!(lowered.checkpoints.kubernetes.is_some());
         assert_eq!(mounted.len(), 2);
         assert!(mounted.iter().any(|it| it.secret && it.name == "otter"));
+    }
+
+    #[test]
+    fn what_a_run_writes_stays_where_it_lies_in_s3() {
+        for (given, lowered) in [
+            ("runs/fraud-platform", "/var/run/worldstream/runs"),
+            ("s3://burrow/x", "s3://burrow/x"),
+        ] {
+            let found = lower(&profile(json!({"runsRoot": given})), &Texts::new()).unwrap();
+            assert_eq!(found.0.runs_root, lowered);
+        }
     }
 
     #[test]

@@ -3,4 +3,5 @@
 
 mod helm;
 mod installed;
+mod parity;
 mod rendered;
