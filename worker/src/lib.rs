@@ -7,7 +7,7 @@
 //! pushes it, [`checkpoint`] remembers how far the stream is, [`audit`] and [`report`] say so.
 //! [`store`] is where worlds are read and records are written, on this machine or in S3;
 //! [`secret`] reads what the plan only names. [`engine`] connects them. [`sample`] and
-//! [`devgate`] make a world and a gate to try it all on.
+//! [`devgate`] make a world and a gate to try it all on, and [`validate`] sees whether it all works.
 
 pub mod audit;
 pub mod checkpoint;
@@ -26,6 +26,7 @@ pub mod sched;
 pub mod secret;
 pub mod stop;
 pub mod store;
+pub mod validate;
 pub mod view;
 pub mod world;
 

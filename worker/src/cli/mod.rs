@@ -13,6 +13,7 @@ pub mod preflight;
 pub mod quiet;
 pub mod run;
 pub mod sample;
+pub mod validate;
 pub mod worker;
 
 use clap::{Parser, Subcommand};
@@ -69,6 +70,8 @@ pub enum Command {
     Demo(demo::DemoArgs),
     /// Build, seal, check and show worlds
     Oracle(oracle::OracleArgs),
+    /// See whether the platform works: smoke, completion, failure paths
+    Validate(validate::ValidateArgs),
     /// Verify a world for a WorldStream, in its cluster
     Preflight(preflight::PreflightArgs),
     /// Stream one output of a WorldStream, in its cluster
@@ -120,6 +123,7 @@ pub fn main(cli: Cli) -> ExitCode {
             .map_err(Into::into)
             .map(done),
         Command::Oracle(args) => oracle::run(&args, json, &mut out),
+        Command::Validate(args) => validate::run(&args, json, &mut out),
         Command::Preflight(args) => preflight::run(&args),
         Command::Worker(args) => worker::run(&args),
         Command::Completions(args) => pages::completions(&args, &mut out)

@@ -14,11 +14,10 @@ use std::path::PathBuf;
 pub use announced::{Announced, completion, smoke};
 pub use report::{Check, Checks, LeftOut, Report};
 
-use worldstream_crds::Reason;
+use worldstream_crds::{ExitCode, Reason};
 
 use crate::audit::{Event, Records, SessionLog};
 use crate::failure::{Failure, Result};
-use crate::plan::S3Plan;
 use crate::time::EventTime;
 
 /// Where a validation works, and what it is made as.
@@ -37,7 +36,9 @@ impl Own {
             Some(given) => {
                 let checked = worldstream_crds::plan::values::platform_run_id(given.clone());
                 checked.map_err(|wrong| {
-                    Failure::new(Reason::PlatformRunIdMissing, "--platform-run-id").detail(wrong)
+                    Failure::new(Reason::StreamFailed, "--platform-run-id")
+                        .detail(wrong)
+                        .exits(ExitCode::Usage)
                 })
             }
         }
@@ -68,7 +69,7 @@ pub fn failure_paths(own: &Own, said: &mut dyn FnMut(&str)) -> Result<Report> {
     )?;
     session.began()?;
     let mut checks = Checks::default();
-    failures::all(&dir.join("failures"), &mut checks, said)?;
+    failures::all(&dir.join("failures"), &run, &mut checks, said)?;
     let mut report = Report::new("failures", &run, failures::ROOT, started, checks.made());
     report.left_out = failures::left_out();
     session.ended(&report)?;
@@ -110,17 +111,6 @@ impl Session {
             Ok(())
         })?
     }
-}
-
-/// A run's own place in an object store: `fraud-platform/<run>` below a folder, `<run>` in a bucket
-/// (contracts section 8).
-fn run_place(store: &str, run: &str, s3: &S3Plan) -> Result<Records> {
-    let store = store.trim_end_matches('/');
-    let place = match store.starts_with(crate::store::s3::SCHEME) {
-        true => format!("{store}/{run}"),
-        false => format!("{store}/fraud-platform/{run}"),
-    };
-    Records::open(std::path::Path::new(&place), s3)
 }
 
 /// Runs a future on a runtime of this thread. Not to be called in a task of one.

@@ -4,6 +4,7 @@
 mod building;
 mod control;
 mod policy;
+mod ready;
 mod sending;
 mod setup;
 mod world;
@@ -73,7 +74,7 @@ pub fn provocations() -> impl Iterator<Item = &'static Provocation> {
 ///
 /// # Errors
 /// Only for what keeps a provocation from being made: folders that cannot be written.
-pub fn all(dir: &Path, checks: &mut Checks, said: &mut dyn FnMut(&str)) -> Result<()> {
+pub fn all(dir: &Path, run: &str, checks: &mut Checks, said: &mut dyn FnMut(&str)) -> Result<()> {
     let (plain, raw) = (dir.join("sound"), dir.join("sound-raw"));
     setup::template(&plain, false)?;
     setup::template(&raw, true)?;
@@ -86,7 +87,9 @@ pub fn all(dir: &Path, checks: &mut Checks, said: &mut dyn FnMut(&str)) -> Resul
         judge(provocation, &seen, checks);
         setup.remove(&place)?;
     }
-    Ok(())
+    setup::discard(&plain)?;
+    setup::discard(&raw)?;
+    ready::all(dir, run, checks, said)
 }
 
 /// Codes that nothing can provoke, or not here, and why.
@@ -139,7 +142,8 @@ mod tests {
     /// A code that is added is provoked, or it is said why not.
     #[test]
     fn every_code_has_its_provocation_or_its_reason() {
-        let provoked: BTreeSet<&str> = provocations().map(|it| it.code).collect();
+        let provoked = provocations().map(|it| it.code).chain(ready::codes());
+        let provoked: BTreeSet<&str> = provoked.collect();
         let out: BTreeSet<&str> = OUT_OF_REACH.iter().map(|(code, _)| *code).collect();
         for reason in Reason::ALL {
             let code = reason.as_str();

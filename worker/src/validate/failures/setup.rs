@@ -126,11 +126,7 @@ impl Setup {
 
     /// Takes a file or folder away.
     pub fn remove(&self, path: &Path) -> Result<()> {
-        let gone = match path.is_dir() {
-            true => fs::remove_dir_all(path),
-            false => fs::remove_file(path),
-        };
-        gone.map_err(|error| cannot(path, &error))
+        discard(path)
     }
 
     /// Writes a file, and the folders above it; its path as text.
@@ -244,6 +240,15 @@ impl Setup {
         all.find_map(|scope| Some(scope.join(format!("output_id={TRAFFIC}"))).filter(|it| it.is_dir()))
             .ok_or_else(|| broken(&root, "the traffic's checkpoint"))
     }
+}
+
+/// Takes a file or folder away.
+pub fn discard(path: &Path) -> Result<()> {
+    let gone = match path.is_dir() {
+        true => fs::remove_dir_all(path),
+        false => fs::remove_file(path),
+    };
+    gone.map_err(|error| cannot(path, &error))
 }
 
 /// Writes the world that provocations are copies of.
