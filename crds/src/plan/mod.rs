@@ -13,6 +13,7 @@ pub mod error;
 mod files;
 pub mod policy_files;
 mod profile;
+pub mod ready;
 mod resolve;
 pub mod s3;
 mod sending;
@@ -22,6 +23,7 @@ pub mod yaml;
 pub use documents::{Document, Documents};
 pub use error::{PlanError, UsageError};
 pub use files::{Files, NoFiles};
+pub use ready::ReadyPlan;
 pub use resolve::{Overrides, resolve, world};
 pub use s3::{S3CredentialsPlan, S3Plan};
 
