@@ -89,6 +89,7 @@ pub struct ReadyTriggerSpec {
     /// Volumes of the trigger's own pod, in a cluster: where the bus or the store is a folder.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["mountPath"]))]
     pub volumes: Vec<TriggerVolumeSpec>,
 }
 
