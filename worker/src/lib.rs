@@ -20,6 +20,7 @@ pub mod envelope;
 pub mod gate;
 pub mod oracle;
 pub mod plan;
+pub mod ready;
 pub mod report;
 pub mod sample;
 pub mod sched;
