@@ -13,6 +13,7 @@ pub mod preflight;
 pub mod quiet;
 pub mod run;
 pub mod sample;
+pub mod trigger;
 pub mod worker;
 
 use clap::{Parser, Subcommand};
@@ -73,6 +74,8 @@ pub enum Command {
     Preflight(preflight::PreflightArgs),
     /// Stream one output of a WorldStream, in its cluster
     Worker(worker::WorkerArgs),
+    /// Follow the control bus of a ReadyTrigger, in its cluster
+    Trigger(trigger::TriggerArgs),
     /// Print shell completions
     Completions(pages::CompletionsArgs),
     /// Print the manual page
@@ -122,6 +125,7 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Oracle(args) => oracle::run(&args, json, &mut out),
         Command::Preflight(args) => preflight::run(&args),
         Command::Worker(args) => worker::run(&args),
+        Command::Trigger(args) => trigger::run(&args),
         Command::Completions(args) => pages::completions(&args, &mut out)
             .map_err(Into::into)
             .map(done),

@@ -4,9 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
-use kube::api::{
-    Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions,
-};
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Client, Resource};
 use serde_json::Value;
@@ -125,8 +123,8 @@ impl Cluster {
 
     /// Makes a WorldStream.
     pub async fn create(&self, body: Value) -> Result<DynamicObject, Refusal> {
-        let object: DynamicObject = serde_json::from_value(body)
-            .map_err(|error| Refusal::Invalid(chain(&error)))?;
+        let object: DynamicObject =
+            serde_json::from_value(body).map_err(|error| Refusal::Invalid(chain(&error)))?;
         let params = PostParams {
             field_manager: Some(MANAGER.to_owned()),
             ..PostParams::default()
@@ -150,7 +148,9 @@ impl Cluster {
             uid: Some(uid.to_owned()),
             resource_version: None,
         });
-        bounded(self.streams().delete(name, &params)).await.map(|_| ())
+        bounded(self.streams().delete(name, &params))
+            .await
+            .map(|_| ())
     }
 
     /// Reads the trigger's status, with the whole object.

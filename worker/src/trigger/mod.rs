@@ -13,7 +13,7 @@ mod condition;
 mod follow;
 mod history;
 mod launcher;
-mod position;
+mod metrics;
 mod report;
 mod scope;
 mod seen;

@@ -107,7 +107,9 @@ impl Seen {
 
     /// Whether its end is still to be recorded.
     pub fn held(&self) -> bool {
-        self.finalizers.iter().any(|it| it == names::READY_FINALIZER)
+        self.finalizers
+            .iter()
+            .any(|it| it == names::READY_FINALIZER)
     }
 }
 
@@ -175,14 +177,35 @@ mod tests {
             (json!({}), Stage::Going),
             (json!({"status": {"phase": "Running"}}), Stage::Going),
             (json!({"status": {"phase": "Completed"}}), Stage::Completed),
-            (json!({"status": {"phase": "Failed", "retry": 1}}), Stage::Failed),
-            (json!({"status": {"phase": "Failed", "retry": 0}}), Stage::Going),
+            (
+                json!({"status": {"phase": "Failed", "retry": 1}}),
+                Stage::Failed,
+            ),
+            (
+                json!({"status": {"phase": "Failed", "retry": 0}}),
+                Stage::Going,
+            ),
             (json!({"deleted": deleted}), Stage::Deleted),
-            (json!({"deleted": deleted, "status": {"phase": "Running"}}), Stage::Going),
-            (json!({"deleted": deleted, "status": {"phase": "Suspending"}}), Stage::Going),
-            (json!({"deleted": deleted, "status": {"phase": "Suspended"}}), Stage::Deleted),
-            (json!({"deleted": deleted, "status": {"phase": "Completed"}}), Stage::Completed),
-            (json!({"deleted": deleted, "status": {"phase": "Failed"}}), Stage::Deleted),
+            (
+                json!({"deleted": deleted, "status": {"phase": "Running"}}),
+                Stage::Going,
+            ),
+            (
+                json!({"deleted": deleted, "status": {"phase": "Suspending"}}),
+                Stage::Going,
+            ),
+            (
+                json!({"deleted": deleted, "status": {"phase": "Suspended"}}),
+                Stage::Deleted,
+            ),
+            (
+                json!({"deleted": deleted, "status": {"phase": "Completed"}}),
+                Stage::Completed,
+            ),
+            (
+                json!({"deleted": deleted, "status": {"phase": "Failed"}}),
+                Stage::Deleted,
+            ),
         ] {
             assert_eq!(seen(object.clone()).stage(), stage, "{object}");
         }
@@ -205,7 +228,10 @@ mod tests {
         }}));
         assert_eq!(found.sent, 42);
         assert!(found.held());
-        assert_eq!((found.trigger.as_str(), found.message_id.as_str()), ("owl", "m1"));
+        assert_eq!(
+            (found.trigger.as_str(), found.message_id.as_str()),
+            ("owl", "m1")
+        );
         let failure = found.failure();
         assert_eq!(failure.reason(), Reason::IgPushRejected);
         assert!(failure.message().contains("found 401"), "{failure}");
@@ -214,6 +240,9 @@ mod tests {
         }]}}));
         let failure = found.failure();
         assert_eq!(failure.reason(), Reason::StreamFailed);
-        assert!(failure.message().contains("CrashLoop: 5 crashes"), "{failure}");
+        assert!(
+            failure.message().contains("CrashLoop: 5 crashes"),
+            "{failure}"
+        );
     }
 }
