@@ -27,6 +27,7 @@ pub mod sched;
 pub mod secret;
 pub mod stop;
 pub mod store;
+pub mod trigger;
 pub mod view;
 pub mod world;
 

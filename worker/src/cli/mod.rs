@@ -15,6 +15,7 @@ pub mod quiet;
 pub mod ready;
 pub mod run;
 pub mod sample;
+pub mod trigger;
 pub mod worker;
 
 use clap::{Parser, Subcommand};
@@ -79,6 +80,8 @@ pub enum Command {
     Ready(ready::ReadyArgs),
     /// Tell the story of a platform run
     Audit(audit::AuditArgs),
+    /// Follow the control bus of a ReadyTrigger, in its cluster
+    Trigger(trigger::TriggerArgs),
     /// Print shell completions
     Completions(pages::CompletionsArgs),
     /// Print the manual page
@@ -130,6 +133,7 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Worker(args) => worker::run(&args),
         Command::Ready(args) => ready::run(&args, json, &mut out),
         Command::Audit(args) => audit::run(&args, json, &mut out),
+        Command::Trigger(args) => trigger::run(&args),
         Command::Completions(args) => pages::completions(&args, &mut out)
             .map_err(Into::into)
             .map(done),
