@@ -128,8 +128,8 @@ pub fn make(place: &Place, topic: &str, run: &Announcement) -> Result<Ready> {
         },
     });
     let schemas = Schemas::new()?;
-    let bad = |what: &str| {
-        move |why: String| Failure::new(Reason::StreamFailed, what.to_owned()).detail(why)
+    let bad = |what: &'static str| {
+        move |why: String| Failure::new(Reason::StreamFailed, what).detail(why)
     };
     schemas.facts.check(&facts).map_err(bad("the run facts"))?;
     schemas.message.check(&message).map_err(bad("the message"))?;
