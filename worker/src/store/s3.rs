@@ -64,7 +64,7 @@ pub fn open(plan: &S3Plan, bucket: &str) -> Result<Store> {
         client: http::client(plan.ca_file.as_deref())?,
         io: http::io()?,
     };
-    let environment = Environment::of_process();
+    let environment = Environment::of_process("world.s3");
     let region = environment.region(plan.region.as_deref())?;
     let endpoint = plan
         .endpoint
@@ -104,7 +104,8 @@ pub fn open(plan: &S3Plan, bucket: &str) -> Result<Store> {
             "an anonymous request".to_owned()
         }
         false => {
-            let found = credentials::find(plan, &environment, &region, &connector)?;
+            let found =
+                credentials::find(plan.credentials.as_ref(), &environment, &region, &connector)?;
             builder = builder.with_credentials(found.provider);
             format!("credentials of {}", found.source)
         }
