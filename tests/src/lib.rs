@@ -7,6 +7,7 @@ pub mod bench;
 pub mod exact;
 pub mod generated;
 pub mod inside;
+pub mod kinesis;
 pub mod made;
 pub mod parity;
 pub mod postgres;

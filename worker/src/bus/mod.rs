@@ -3,9 +3,10 @@
 //! stream. What a message says is not looked at here.
 
 mod backoff;
+mod feed;
 mod file;
 mod folder;
-mod plan;
+mod kinesis;
 mod watch;
 
 use std::fmt;
@@ -14,9 +15,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
-pub use plan::{BusKind, BusPlan, FileBusPlan, KinesisBusPlan};
-
 use crate::failure::Result;
+use crate::plan::ready::{BusPlan, BusSource};
 use crate::time::EventTime;
 
 /// Where a message lies on its bus, for [`Bus::settle`] and for the log: a file and a version of
@@ -95,18 +95,28 @@ pub trait Bus: Send {
 /// that is of another bus, or of none, is passed over with a warning.
 ///
 /// # Errors
-/// `STREAM_FAILED` where the plan names what cannot be: a relative folder, a topic that is no
-/// folder's name, credentials that are not there.
+/// `STREAM_FAILED` where the plan names what is not there: credentials, certificates.
 pub fn open(plan: &BusPlan, position: Option<&str>) -> Result<Box<dyn Bus>> {
-    plan.check()?;
-    match &plan.kind {
-        BusKind::File(file) => Ok(Box::new(file::FileBus::open(plan, file)?)),
-        BusKind::Kinesis(_) => {
-            let _ = position;
-            Err(crate::Failure::new(
-                worldstream_crds::Reason::ControlBusKindUnsupported,
-                "bus.kinesis",
-            ))
+    match &plan.source {
+        BusSource::File {
+            root,
+            poll_interval,
+        } => Ok(Box::new(file::FileBus::open(plan, root, *poll_interval)?)),
+        BusSource::Kinesis {
+            stream,
+            region,
+            endpoint,
+            credentials,
+        } => {
+            let target = kinesis::Target {
+                stream,
+                region: region.as_deref(),
+                endpoint: endpoint.as_deref(),
+                credentials: credentials.as_ref(),
+            };
+            let limit = plan.max_message_bytes;
+            let bus = kinesis::KinesisBus::open(target, limit, position)?;
+            Ok(Box::new(bus))
         }
     }
 }
@@ -118,15 +128,21 @@ pub fn open(plan: &BusPlan, position: Option<&str>) -> Result<Box<dyn Bus>> {
 /// `STREAM_FAILED` where it could not be published, `CONTROL_BUS_STREAM_MISSING` where there is no
 /// such stream.
 pub async fn publish(plan: &BusPlan, bytes: Bytes, partition_key: &str) -> Result<Place> {
-    plan.check()?;
-    match &plan.kind {
-        BusKind::File(file) => folder::publish(plan, file, bytes).await,
-        BusKind::Kinesis(_) => {
-            let _ = partition_key;
-            Err(crate::Failure::new(
-                worldstream_crds::Reason::ControlBusKindUnsupported,
-                "bus.kinesis",
-            ))
+    match &plan.source {
+        BusSource::File { root, .. } => folder::publish(plan, root, bytes).await,
+        BusSource::Kinesis {
+            stream,
+            region,
+            endpoint,
+            credentials,
+        } => {
+            let target = kinesis::Target {
+                stream,
+                region: region.as_deref(),
+                endpoint: endpoint.as_deref(),
+                credentials: credentials.as_ref(),
+            };
+            kinesis::publish(target, bytes, partition_key).await
         }
     }
 }

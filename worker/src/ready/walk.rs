@@ -7,7 +7,7 @@
 use tokio::sync::SemaphorePermit;
 use worldstream_crds::{ExitCode, Reason};
 
-use super::claim::{Claim, Pending, Taken};
+use super::claim::{Claim, Memory, Pending, Taken};
 use super::consumer::Consumer;
 use super::downstream;
 use super::facts::RunFacts;
@@ -67,19 +67,21 @@ impl<'s> Walk<'s> {
         moment("read");
         let parts = consumer.parts();
         let id = ready.message_id.as_str();
-        let active = match parts.scope.active().await {
-            Ok(active) => active,
-            Err(why) => return Ok(Went::Waits(Wait::Scope(why))),
-        };
         // The claim lies below the message's own run: one that was begun goes on there, whichever
-        // run has become the active one since.
-        let own = ready.platform_run_id.as_deref().unwrap_or(&active);
-        let own_run = parts.place.run(own);
-        let memory = parts.claims.look(&own_run, id).await?;
-        let run = match memory.open {
-            true => own_run.clone(),
-            false => parts.place.run(&active),
+        // run has become the active one since, and also where nobody says which.
+        let own = ready.platform_run_id.as_deref();
+        let memory = match own {
+            Some(own) => parts.claims.look(&parts.place.run(own), id).await?,
+            None => Memory::default(),
         };
+        let active = match (memory.open, own) {
+            (true, Some(own)) => own.to_owned(),
+            _ => match parts.scope.active().await {
+                Ok(active) => active,
+                Err(why) => return Ok(Went::Waits(Wait::Scope(why))),
+            },
+        };
+        let run = parts.place.run(&active);
         let runs = ReadyRuns::of(run.clone());
 
         // 1: it was recorded before.
@@ -150,7 +152,8 @@ impl<'s> Walk<'s> {
         let Some(_permit) = permit.or_else(|| consumer.slots.try_acquire().ok()) else {
             return Ok(Went::Waits(Wait::Slot));
         };
-        let claim = match parts.claims.take(&own_run, id).await? {
+        // In scope, or begun there: the message's own run and this one are the same.
+        let claim = match parts.claims.take(&known.run, id).await? {
             Taken::Ours(claim) => claim,
             Taken::Theirs(who) => return Ok(Went::Waits(Wait::Claim(who))),
         };

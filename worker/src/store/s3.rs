@@ -121,7 +121,7 @@ fn connect(plan: &S3Plan, bucket: &str) -> Result<(AmazonS3, Remote, Connector)>
         client: http::client(plan.ca_file.as_deref())?,
         io: http::io()?,
     };
-    let environment = Environment::of_process();
+    let environment = Environment::of_process("world.s3");
     let region = environment.region(plan.region.as_deref())?;
     let endpoint = plan
         .endpoint
@@ -161,7 +161,8 @@ fn connect(plan: &S3Plan, bucket: &str) -> Result<(AmazonS3, Remote, Connector)>
             "an anonymous request".to_owned()
         }
         false => {
-            let found = credentials::find(plan, &environment, &region, &connector)?;
+            let found =
+                credentials::find(plan.credentials.as_ref(), &environment, &region, &connector)?;
             builder = builder.with_credentials(found.provider);
             format!("credentials of {}", found.source)
         }
