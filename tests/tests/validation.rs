@@ -25,18 +25,25 @@ fn place(dir: &Path) -> std::path::PathBuf {
 /// A validation that must pass; its report, which must be that in the store, too.
 fn passes(dir: &Path, args: &[&str]) -> Value {
     let ended = validate(dir, args);
-    let report: Value = serde_json::from_str(&ended.stdout)
-        .unwrap_or_else(|error| panic!("{error}: {ended:#?}"));
+    let report: Value =
+        serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended:#?}"));
     assert_eq!(ended.code, Some(0), "{report:#}\n{}", ended.stderr);
     assert_eq!(report["ok"], true);
-    let kept = place(dir).join("wsp/validation").join(format!("{}.json", args[0]));
+    let kept = place(dir)
+        .join("wsp/validation")
+        .join(format!("{}.json", args[0]));
     let kept: Value = serde_json::from_slice(&std::fs::read(kept).unwrap()).unwrap();
     assert_eq!(kept, report);
-    let text = place(dir).join("wsp/validation").join(format!("{}.txt", args[0]));
+    let text = place(dir)
+        .join("wsp/validation")
+        .join(format!("{}.txt", args[0]));
     let text = std::fs::read_to_string(text).unwrap();
     assert!(text.contains("\nPASSED: "), "{text}");
     let events: Vec<Value> = json_lines(&place(dir).join("session.jsonl"));
-    let kinds: Vec<&str> = events.iter().map(|it| it["event_kind"].as_str().unwrap()).collect();
+    let kinds: Vec<&str> = events
+        .iter()
+        .map(|it| it["event_kind"].as_str().unwrap())
+        .collect();
     assert_eq!(kinds.first(), Some(&"validation_start"), "{kinds:?}");
     assert_eq!(kinds.last(), Some(&"validation_complete"), "{kinds:?}");
     let details = &events.last().unwrap()["details"];
@@ -77,7 +84,9 @@ fn every_reason_code_that_can_be_reached_is_provoked() {
         .collect();
     for reason in worldstream_crds::Reason::ALL {
         let code = reason.as_str();
-        let provoked = names.iter().any(|name| name.starts_with(&format!("{code}: ")));
+        let provoked = names
+            .iter()
+            .any(|name| name.starts_with(&format!("{code}: ")));
         assert!(provoked != left.contains(&code), "{code}");
     }
     assert!(names.len() >= 50, "{}", names.len());
@@ -110,9 +119,20 @@ fn a_gate_that_lets_nobody_in_fails_the_smoke_run() {
 fn a_run_that_is_none_is_a_mistake_of_the_command_line() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path().display().to_string();
-    let ended = run(["validate", "smoke", "--platform-run-id", "today", "--dir", &dir]).finish();
+    let ended = run([
+        "validate",
+        "smoke",
+        "--platform-run-id",
+        "today",
+        "--dir",
+        &dir,
+    ])
+    .finish();
     let ended = ended.expect(2);
-    assert!(ended.stderr.contains("platform_YYYYMMDDTHHMMSSZ"), "{ended:#?}");
+    assert!(
+        ended.stderr.contains("platform_YYYYMMDDTHHMMSSZ"),
+        "{ended:#?}"
+    );
     let ended = run(["validate", "smoke", "--profile", "staging", "--dir", &dir]).finish();
     assert!(ended.expect(2).stderr.contains("staging"));
 }

@@ -29,7 +29,11 @@ pub fn judge(
 
 /// A repeat of the message changes nothing but what counts messages.
 pub fn after_a_repeat(before: &Left, after: &Left, checks: &mut Checks) {
-    checks.equal("events at the gate after a repeat", after.lines, before.lines);
+    checks.equal(
+        "events at the gate after a repeat",
+        after.lines,
+        before.lines,
+    );
     let streams = |left: &Left| left.gate["pushes"].to_string();
     checks.equal("pushes after a repeat", streams(after), streams(before));
     checks.holds(
@@ -40,11 +44,22 @@ pub fn after_a_repeat(before: &Left, after: &Left, checks: &mut Checks) {
 }
 
 fn envelopes(expected: &Expected, left: &Left, checks: &mut Checks) {
-    checks.equal("events that the gate admitted", left.lines, expected.envelopes.len());
-    checks.equal("different events among them", left.admitted.len(), expected.envelopes.len());
+    checks.equal(
+        "events that the gate admitted",
+        left.lines,
+        expected.envelopes.len(),
+    );
+    checks.equal(
+        "different events among them",
+        left.admitted.len(),
+        expected.envelopes.len(),
+    );
     let count = |field: &str| left.gate[field].as_u64().unwrap_or(u64::MAX);
     checks.equal("events that the gate put aside", count("quarantined"), 0);
-    let other = expected.envelopes.iter().find(|(key, bytes)| left.admitted.get(*key) != Some(bytes));
+    let other = expected
+        .envelopes
+        .iter()
+        .find(|(key, bytes)| left.admitted.get(*key) != Some(bytes));
     let found = match other {
         None => format!("{} envelopes, equal to the byte", left.admitted.len()),
         Some((key, bytes)) => format!(
@@ -59,13 +74,21 @@ fn envelopes(expected: &Expected, left: &Left, checks: &mut Checks) {
 
 fn stream(expected: &Expected, left: &Left, checks: &mut Checks) {
     let (spec, status) = (&left.stream["spec"], &left.stream["status"]);
-    checks.equal("the WorldStream's phase", text(&status["phase"]), "Completed".into());
+    checks.equal(
+        "the WorldStream's phase",
+        text(&status["phase"]),
+        "Completed".into(),
+    );
     checks.equal("its percent", status["percent"].to_string(), "100".into());
     checks.equal("its world", text(&spec["engineRunRoot"]), WORLD.into());
     let run = text(&spec["scenarioRunId"]);
     checks.equal("its scenario run", run, SCENARIO_RUN_ID.into());
     let finalizers = &left.stream["metadata"]["finalizers"];
-    checks.equal("its finalizers, when its record is written", finalizers.to_string(), "null".into());
+    checks.equal(
+        "its finalizers, when its record is written",
+        finalizers.to_string(),
+        "null".into(),
+    );
     for output in status["outputs"].as_array().into_iter().flatten() {
         let (name, receipt) = (text(&output["output"]), &output["receipt"]);
         let own = expected.receipts.get(&name).cloned().unwrap_or_default();
@@ -74,7 +97,11 @@ fn stream(expected: &Expected, left: &Left, checks: &mut Checks) {
             checks.equal(what, receipt[field].to_string(), own[field].to_string());
         }
         let digest = receipt["digests"][0].to_string();
-        checks.equal(format!("{name}: chained digest"), digest, own["digest"].to_string());
+        checks.equal(
+            format!("{name}: chained digest"),
+            digest,
+            own["digest"].to_string(),
+        );
     }
     let outputs = status["outputs"].as_array().map_or(0, Vec::len);
     checks.equal("outputs in its status", outputs, expected.receipts.len());
@@ -84,7 +111,14 @@ fn receipts(expected: &Expected, left: &Left, checks: &mut Checks) {
     for (output, own) in &expected.receipts {
         let at = format!("wsp/receipts/{output}.json");
         let found: Value = json_of(left.objects.get(&at));
-        for field in ["rows", "admitted", "digest", "outcome", "pack_key", "scope_key"] {
+        for field in [
+            "rows",
+            "admitted",
+            "digest",
+            "outcome",
+            "pack_key",
+            "scope_key",
+        ] {
             let what = format!("{output}: {field} of the receipt in the store");
             checks.equal(what, found[field].to_string(), own[field].to_string());
         }
@@ -107,7 +141,11 @@ fn record(expected: &Expected, left: &Left, message: &str, checks: &mut Checks) 
         "status": "STREAMED",
         "ts_utc": "*",
     });
-    checks.equal("the record", found.to_string(), ordered(&found, must).to_string());
+    checks.equal(
+        "the record",
+        found.to_string(),
+        ordered(&found, must).to_string(),
+    );
 }
 
 /// The fields of `value` in the order of those of `like`, so that texts can be compared.
@@ -125,15 +163,12 @@ fn ordered(like: &Value, value: Value) -> Value {
     Value::Object(ordered)
 }
 
-fn facts(
-    expected: &Expected,
-    left: &Left,
-    message: &str,
-    options: &Options,
-    checks: &mut Checks,
-) {
+fn facts(expected: &Expected, left: &Left, message: &str, options: &Options, checks: &mut Checks) {
     let folder = "obs/governance/events/";
-    let all = left.objects.iter().filter(|(name, _)| name.starts_with(folder));
+    let all = left
+        .objects
+        .iter()
+        .filter(|(name, _)| name.starts_with(folder));
     checks.equal("governance facts", all.count(), 3);
     for (family, key) in [
         ("RUN_READY_SEEN", format!("ready_seen:{message}")),
@@ -146,7 +181,11 @@ fn facts(
         let fact = json_of(left.objects.get(&format!("{folder}{id}.json")));
         let what = |field: &str| format!("{family}: {field}");
         checks.equal(what("event_id"), text(&fact["event_id"]), id);
-        checks.equal(what("event_family"), text(&fact["event_family"]), family.into());
+        checks.equal(
+            what("event_family"),
+            text(&fact["event_family"]),
+            family.into(),
+        );
         checks.equal(
             what("actor"),
             text(&fact["actor"]["actor_id"]),
@@ -165,7 +204,11 @@ fn facts(
             checks.equal(what(&format!("pins.{field}")), text(&pins[field]), must);
         }
         let environment = text(&fact["provenance"]["environment"]);
-        checks.equal(what("provenance.environment"), environment, "local_parity".into());
+        checks.equal(
+            what("provenance.environment"),
+            environment,
+            "local_parity".into(),
+        );
         if family == "RUN_ENDED" {
             let details = &fact["details"];
             checks.equal(what("status"), text(&details["status"]), "STREAMED".into());
@@ -193,7 +236,11 @@ fn session(left: &Left, checks: &mut Checks) {
         "stream_complete",
     ] {
         let times = kinds.iter().filter(|it| *it == kind).count();
-        checks.holds(format!("session log: {kind}"), times > 0, format!("{times} times"));
+        checks.holds(
+            format!("session log: {kind}"),
+            times > 0,
+            format!("{times} times"),
+        );
     }
 }
 
@@ -203,12 +250,21 @@ fn cursors(expected: &Expected, left: &Left, checks: &mut Checks) {
         .iter()
         .map(|(output, receipt)| format!("{output}|{}", receipt["cursor"]["last_row_index"]))
         .collect();
-    checks.equal("cursors in Postgres", left.cursors.join(" "), must.join(" "));
+    checks.equal(
+        "cursors in Postgres",
+        left.cursors.join(" "),
+        must.join(" "),
+    );
 }
 
 fn trigger(left: &Left, message: &str, checks: &mut Checks) {
     let status = &left.trigger["status"];
-    for (field, must) in [("started", 1), ("streamed", 1), ("failed", 0), ("invalid", 0)] {
+    for (field, must) in [
+        ("started", 1),
+        ("streamed", 1),
+        ("failed", 0),
+        ("invalid", 0),
+    ] {
         let found = status["counts"][field].as_u64().unwrap_or(0);
         checks.equal(format!("the trigger's count of {field}"), found, must);
     }
@@ -217,5 +273,6 @@ fn trigger(left: &Left, message: &str, checks: &mut Checks) {
 }
 
 fn json_of(text: Option<&String>) -> Value {
-    text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+    text.and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default()
 }

@@ -60,7 +60,13 @@ pub fn run(bed: &'static dyn Bed, options: &Options, said: &dyn Fn(&str)) -> Rep
     judge::judge(&expected, &left, &message, options, &mut checks);
     judge::after_a_repeat(&left, &platform.gather(&message, &stream), &mut checks);
     let root = platform::WORLD.to_owned();
-    let report = Report::new("parity", &options.platform_run_id, &root, started, checks.made());
+    let report = Report::new(
+        "parity",
+        &options.platform_run_id,
+        &root,
+        started,
+        checks.made(),
+    );
     if !options.keep && report.ok {
         platform.uninstall();
     }

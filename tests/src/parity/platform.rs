@@ -92,8 +92,12 @@ impl<'a> Platform<'a> {
     }
 
     fn kubectl(&self, args: &[&str]) -> String {
-        let all = ["-n", &self.options.namespace].into_iter().chain(args.iter().copied());
-        self.bed.kubectl(all).unwrap_or_else(|error| panic!("{error}"))
+        let all = ["-n", &self.options.namespace]
+            .into_iter()
+            .chain(args.iter().copied());
+        self.bed
+            .kubectl(all)
+            .unwrap_or_else(|error| panic!("{error}"))
     }
 
     fn get(&self, kind: &str, name: &str) -> Value {
@@ -105,15 +109,24 @@ impl<'a> Platform<'a> {
     fn everything(&self) -> String {
         let kinds = "pods,jobs,deployments,statefulsets,rt,ws,sckpt,events";
         let args = ["-n", &self.options.namespace, "get", kinds, "-o", "wide"];
-        let mut all = self.bed.kubectl(args).unwrap_or_else(|error| error.to_string());
+        let mut all = self
+            .bed
+            .kubectl(args)
+            .unwrap_or_else(|error| error.to_string());
         for what in ["deployment/parity-worldstream", "deployment/parity-trigger"] {
             let args = ["-n", &self.options.namespace, "logs", what, "--tail=60"];
-            let log = self.bed.kubectl(args).unwrap_or_else(|error| error.to_string());
+            let log = self
+                .bed
+                .kubectl(args)
+                .unwrap_or_else(|error| error.to_string());
             all += &format!("\n{what}:\n{log}");
         }
         for kind in ["rt", "ws"] {
             let args = ["-n", &self.options.namespace, "get", kind, "-o", "yaml"];
-            all += &self.bed.kubectl(args).unwrap_or_else(|error| error.to_string());
+            all += &self
+                .bed
+                .kubectl(args)
+                .unwrap_or_else(|error| error.to_string());
         }
         all
     }
@@ -133,7 +146,13 @@ impl<'a> Platform<'a> {
     /// The world is written and checked, and the trigger follows the bus.
     pub fn until_seeded(&mut self) {
         let label = "app.kubernetes.io/name=parity-world";
-        let done = ["--for=condition=Complete", "--timeout=600s", "job", "-l", label];
+        let done = [
+            "--for=condition=Complete",
+            "--timeout=600s",
+            "job",
+            "-l",
+            label,
+        ];
         self.kubectl(&[&["wait"][..], &done].concat());
         self.until("the trigger is ready", || {
             condition(&self.get("rt", NAME), "Ready") == "True"
@@ -143,13 +162,17 @@ impl<'a> Platform<'a> {
     /// Announces the run; the message's id.
     pub fn publish(&self) -> String {
         let said = self.announce();
-        text(&said["messageId"])
+        text(&said["message_id"])
     }
 
     /// The same message once more; returns when the trigger has passed it over.
     pub fn publish_again(&self, message: &str) {
         let before = self.get("rt", NAME)["status"]["counts"]["skipped"].clone();
-        assert_eq!(text(&self.announce()["messageId"]), message, "the same message");
+        assert_eq!(
+            text(&self.announce()["message_id"]),
+            message,
+            "the same message"
+        );
         self.until("the repeat is skipped", || {
             self.get("rt", NAME)["status"]["counts"]["skipped"] != before
         });
@@ -211,7 +234,10 @@ impl<'a> Platform<'a> {
         self.until("the stream of the message is recorded", || {
             let trigger = self.get("rt", NAME);
             let all = trigger["status"]["last"].as_array();
-            let found = all.into_iter().flatten().find(|it| it["messageId"] == message);
+            let found = all
+                .into_iter()
+                .flatten()
+                .find(|it| it["messageId"] == message);
             let Some(found) = found else { return false };
             if name.is_empty() && !text(&found["worldStream"]).is_empty() {
                 name = text(&found["worldStream"]);
@@ -247,7 +273,9 @@ impl<'a> Platform<'a> {
                 target: target.into(),
                 ..Request::default()
             };
-            let answer = request.send(&place, gate.address.port(), None).expect("the gate");
+            let answer = request
+                .send(&place, gate.address.port(), None)
+                .expect("the gate");
             assert_eq!(answer.status, 200, "{target}: {}", answer.text());
             answer.text()
         };
@@ -295,9 +323,21 @@ impl<'a> Platform<'a> {
     /// Takes everything away.
     pub fn uninstall(&self) {
         let namespace = &self.options.namespace;
-        let _ = self.bed.kubectl(["-n", namespace, "delete", "rt,ws", "--all", "--wait=true", "--timeout=60s"]);
-        let _ = self.bed.helm(["uninstall", NAME, "-n", namespace, "--wait"]);
-        let _ = self.bed.kubectl(["delete", "namespace", namespace, "--wait=false"]);
+        let _ = self.bed.kubectl([
+            "-n",
+            namespace,
+            "delete",
+            "rt,ws",
+            "--all",
+            "--wait=true",
+            "--timeout=60s",
+        ]);
+        let _ = self
+            .bed
+            .helm(["uninstall", NAME, "-n", namespace, "--wait"]);
+        let _ = self
+            .bed
+            .kubectl(["delete", "namespace", namespace, "--wait=false"]);
     }
 }
 

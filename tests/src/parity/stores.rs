@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use worldstream::plan::{S3CredentialsPlan, S3Plan, SecretSource};
-use worldstream_bed::stores::{KinesisServer, MinioOptions, MinioServer, PostgresOptions, PostgresServer};
+use worldstream_bed::stores::{
+    KinesisServer, MinioOptions, MinioServer, PostgresOptions, PostgresServer,
+};
 use worldstream_bed::{Bed, Reached};
 
 use super::Options;
@@ -128,7 +130,12 @@ impl Stores {
             ],
             Stores::Inside { .. } => {
                 let at = self.ways().map(|ways| ways.0.address);
-                [url(at), REGION.into(), "parity".into(), "parity-secret".into()]
+                [
+                    url(at),
+                    REGION.into(),
+                    "parity".into(),
+                    "parity-secret".into(),
+                ]
             }
         }
     }

@@ -74,7 +74,10 @@ fn a_store_outside_is_a_service_and_nothing_else() {
         assert!(outside.contains(line), "{line:?} in {outside}");
     }
     let without = rendered(&["--set", "operator.enabled=false"]).unwrap();
-    assert!(!without.contains("worldstream/worldstream-operator"), "{without}");
+    assert!(
+        !without.contains("worldstream/worldstream-operator"),
+        "{without}"
+    );
 }
 
 #[test]

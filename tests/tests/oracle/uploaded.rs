@@ -34,12 +34,22 @@ fn a_world_is_taken_to_a_bucket_that_is_made() {
     assert!(nowhere.stderr.contains("NoSuchBucket"), "{nowhere:#?}");
     let buckets = ["--make-bucket", "made-here", "--make-bucket", "beside"];
     let first = upload(&world, &profile, &buckets).expect(0).json();
-    assert_eq!(first["madeBuckets"], json!(["made-here", "beside"]), "{first:#}");
+    assert_eq!(
+        first["madeBuckets"],
+        json!(["made-here", "beside"]),
+        "{first:#}"
+    );
     assert_eq!(first["alreadyThere"], false, "{first:#}");
     let keys = minio.keys("made-here", "runs/a world");
     assert_eq!(first["objects"], keys.len(), "{keys:?}");
-    for name in ["run_receipt.json", "_SEALED.json", "_oracle_pack_manifest.json"] {
-        let found = minio.get("made-here", &format!("runs/a world/{name}")).unwrap();
+    for name in [
+        "run_receipt.json",
+        "_SEALED.json",
+        "_oracle_pack_manifest.json",
+    ] {
+        let found = minio
+            .get("made-here", &format!("runs/a world/{name}"))
+            .unwrap();
         assert_eq!(found, fs::read(format!("{}/{name}", world.root())).unwrap());
     }
     let check = run(["oracle", "check", NAME, "--deep", "--profile", &profile]).finish();
@@ -54,8 +64,13 @@ fn a_world_is_taken_to_a_bucket_that_is_made() {
         spec.seed = 8;
     });
     let refused = upload(&other, &profile, &[]).expect(10);
-    assert!(refused.stderr.contains("WORLD_KEY_MISMATCH"), "{refused:#?}");
-    let receipt = minio.get("made-here", "runs/a world/run_receipt.json").unwrap();
+    assert!(
+        refused.stderr.contains("WORLD_KEY_MISMATCH"),
+        "{refused:#?}"
+    );
+    let receipt = minio
+        .get("made-here", "runs/a world/run_receipt.json")
+        .unwrap();
     let receipt: Value = serde_json::from_slice(&receipt).unwrap();
     assert_eq!(receipt["seed"], 7);
 }

@@ -537,8 +537,18 @@ fn records_what_was_admitted_in_order_and_knows_it_after_a_restart() {
     }
     let beyond = client.request("GET", "/v1/dev/record?from=99999999", "", b"");
     assert_eq!((beyond.status, &beyond.body[..]), (200, &b""[..]));
-    assert_eq!(client.request("GET", "/v1/dev/record?till=1", "", b"").status, 400);
-    assert_eq!(Client::new(&started(|_| {})).request("GET", "/v1/dev/record", "", b"").status, 404);
+    assert_eq!(
+        client
+            .request("GET", "/v1/dev/record?till=1", "", b"")
+            .status,
+        400
+    );
+    assert_eq!(
+        Client::new(&started(|_| {}))
+            .request("GET", "/v1/dev/record", "", b"")
+            .status,
+        404
+    );
     let found = spawn(GateConfig {
         record: Some(record.clone()),
         ..GateConfig::default()

@@ -109,7 +109,10 @@ impl Destination {
     }
 
     fn failure(&self, reason: Reason, name: &str) -> Failure {
-        Failure::new(reason, format!("{}/{name}", self.root.trim_end_matches('/')))
+        Failure::new(
+            reason,
+            format!("{}/{name}", self.root.trim_end_matches('/')),
+        )
     }
 
     /// Whether an object is there with these bytes; another one is a failure.

@@ -76,7 +76,7 @@ pub fn open(plan: &S3Plan, bucket: &str) -> Result<Store> {
 /// As [`open`], and `STREAM_FAILED` where the store does not make it.
 pub async fn make_bucket(plan: &S3Plan, bucket: &str) -> Result<bool> {
     let (objects, remote, connector) = connect(plan, bucket)?;
-    let region = Environment::of_process().region(plan.region.as_deref())?;
+    let region = Environment::of_process("world.s3").region(plan.region.as_deref())?;
     let failed = || Failure::new(Reason::StreamFailed, format!("{SCHEME}{bucket}"));
     let client = connector.connect(&ClientOptions::new());
     let client = client.map_err(|error| failed().cause(&error))?;
@@ -99,9 +99,9 @@ pub async fn make_bucket(plan: &S3Plan, bucket: &str) -> Result<bool> {
     };
     let made = store.tried(|| async {
         let url = objects
-            .signed_url(http::Method::PUT, &Path::default(), SIGNED_FOR)
+            .signed_url(::http::Method::PUT, &Path::default(), SIGNED_FOR)
             .await?;
-        let request = http::Request::put(url.as_str())
+        let request = ::http::Request::put(url.as_str())
             .body(HttpRequestBody::from(body.clone()))
             .map_err(|error| generic(Box::new(error)))?;
         let answer = client.execute(request).await;

@@ -70,7 +70,10 @@ fn run(validation: &'static str, asked: &Announced, said: &mut dyn FnMut(&str)) 
         .iter()
         .map(|output| {
             let rows = output.view.rows;
-            (output.id.clone(), asked.events.map_or(rows, |most| rows.min(most)))
+            (
+                output.id.clone(),
+                asked.events.map_or(rows, |most| rows.min(most)),
+            )
         })
         .collect();
     let emitted: u64 = outputs.iter().map(|(_, rows)| rows).sum();
@@ -83,7 +86,9 @@ fn run(validation: &'static str, asked: &Announced, said: &mut dyn FnMut(&str)) 
         scenario_run_id: ready.scenario_run_id.clone(),
         engine_run_root: stage.world.root.clone(),
         key: stage.world.key.clone(),
-        complete: complete.into_iter().all(|(output, (_, rows))| output.view.rows == *rows),
+        complete: complete
+            .into_iter()
+            .all(|(output, (_, rows))| output.view.rows == *rows),
         outputs,
         environment: ENVIRONMENT.to_owned(),
     };

@@ -49,7 +49,11 @@ impl Own {
 fn run_id_of(moment: EventTime) -> String {
     let text = moment.to_string();
     let (date, time) = text.split_once('T').unwrap_or((&text, "000000"));
-    let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
+    let digits = |text: &str| {
+        text.chars()
+            .filter(char::is_ascii_digit)
+            .collect::<String>()
+    };
     let time: String = digits(time).chars().take(6).collect();
     format!("platform_{}T{time}Z", digits(date))
 }
@@ -106,7 +110,9 @@ impl Session {
             let place = format!("wsp/validation/{}", report.validation);
             for (end, text) in [("json", report.json()?), ("txt", report.text())] {
                 let at = format!("{place}.{end}");
-                self.records.replace(&at, text.as_bytes(), |_| false).await?;
+                self.records
+                    .replace(&at, text.as_bytes(), |_| false)
+                    .await?;
             }
             Ok(())
         })?

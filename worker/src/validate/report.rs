@@ -59,7 +59,12 @@ pub struct Checks(Vec<Check>);
 
 impl Checks {
     /// Two values that must be equal.
-    pub fn equal<T: PartialEq + Display>(&mut self, name: impl Into<String>, found: T, expected: T) {
+    pub fn equal<T: PartialEq + Display>(
+        &mut self,
+        name: impl Into<String>,
+        found: T,
+        expected: T,
+    ) {
         self.0.push(Check {
             name: name.into(),
             ok: found == expected,
@@ -196,7 +201,10 @@ mod tests {
         let report = Report::new("smoke", "r", "w", EventTime::wall_now(), checks.made());
         assert!(!report.ok);
         let text = report.text();
-        assert!(text.contains("FAILED  status    FAILED  (expected STREAMED)\n"), "{text}");
+        assert!(
+            text.contains("FAILED  status    FAILED  (expected STREAMED)\n"),
+            "{text}"
+        );
         assert!(text.ends_with("FAILED: 2 of 3 checks hold\n"), "{text}");
         let failure = report.failure().unwrap();
         assert!(failure.message().contains("status"), "{failure}");

@@ -19,8 +19,8 @@ use crate::plan::ready::{self, ReadyPlan};
 use crate::plan::{Document, Documents, FileSystem, Overrides, PlanError};
 use crate::ready::publish::{self, Announcement};
 use crate::ready::{
-    Claims, Conclusion, Consumer, Extent, Here, News, Observer, Parts, Place, StoredPosition, claim,
-    downstream,
+    Claims, Conclusion, Consumer, Extent, Here, News, Observer, Parts, Place, StoredPosition,
+    claim, downstream,
 };
 use crate::sample::{self, SampleSpec};
 use crate::stop::Stop;
@@ -33,8 +33,6 @@ pub const ENVIRONMENT: &str = "validation";
 
 /// Everything that an announced run needs.
 pub struct Stage {
-    /// The run's own folder.
-    pub dir: PathBuf,
     /// The platform run.
     pub run: String,
     /// The world, verified.
@@ -114,7 +112,11 @@ impl Stage {
             scenario: asked.scenario.clone(),
             ..WorldStreamSpec::default()
         };
-        documents.stream = Some(Document::stored("the validation", "validation", asked_world));
+        documents.stream = Some(Document::stored(
+            "the validation",
+            "validation",
+            asked_world,
+        ));
         said("the world is verified");
         let world = worldstream_crds::plan::world(&documents, &flags, &FileSystem);
         let world = blocking(world::verify(&world.map_err(failed)?))??;
@@ -127,7 +129,6 @@ impl Stage {
             documents,
             plan,
             flags,
-            dir,
         })
     }
 

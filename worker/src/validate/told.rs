@@ -55,7 +55,9 @@ impl Told {
         let records = lines(run, &at).await?.len();
         checks.equal("records of the message after a repeat", records, 1);
         let events = lines(run, "session.jsonl").await?;
-        let starts = events.iter().filter(|event| event["event_kind"] == "stream_start");
+        let starts = events
+            .iter()
+            .filter(|event| event["event_kind"] == "stream_start");
         checks.equal("streams after a repeat", starts.count(), 1);
         Ok(())
     }
@@ -85,7 +87,7 @@ impl Told {
             ("RUN_STARTED", format!("started:{message}")),
             ("RUN_ENDED", format!("ended:{message}")),
         ] {
-            let id = sha256_hex(&format!(
+            let id = sha256_hex(format!(
                 "{family}|{}|{}|wsp_ready_consumer|{key}",
                 self.platform_run_id, self.scenario_run_id
             ));
@@ -107,7 +109,11 @@ impl Told {
                 ("/provenance/environment", json!(self.environment)),
             ] {
                 let found = fact.pointer(path).cloned().unwrap_or_default();
-                checks.equal(format!("{family}: {}", path.trim_start_matches('/')), found, must);
+                checks.equal(
+                    format!("{family}: {}", path.trim_start_matches('/')),
+                    found,
+                    must,
+                );
             }
         }
         Ok(())
@@ -131,8 +137,16 @@ impl Told {
         }
         let mut rest = kinds.iter();
         let in_order = order.iter().all(|kind| rest.any(|found| found == kind));
-        checks.so("session log", in_order, kinds.join(", "), order.join(", then "));
-        let saved = kinds.iter().filter(|kind| **kind == "checkpoint_saved").count();
+        checks.so(
+            "session log",
+            in_order,
+            kinds.join(", "),
+            order.join(", then "),
+        );
+        let saved = kinds
+            .iter()
+            .filter(|kind| **kind == "checkpoint_saved")
+            .count();
         checks.so(
             "session log: cursors saved",
             saved >= self.outputs.len(),
@@ -152,7 +166,11 @@ impl Told {
             let count = |field: &str| receipt[field].as_u64().unwrap_or(0);
             let parts = ["admitted", "duplicate", "quarantined", "undecided"].map(count);
             checks.equal(format!("{output}: rows taken"), count("rows"), *rows);
-            checks.equal(format!("{output}: sum of decisions"), parts.iter().sum(), *rows);
+            checks.equal(
+                format!("{output}: sum of decisions"),
+                parts.iter().sum(),
+                *rows,
+            );
             checks.equal(format!("{output}: put aside"), count("quarantined"), 0);
             if self.complete {
                 checks.equal(

@@ -9,12 +9,16 @@ use crate::failure::{Failure, Result};
 use crate::plan::FileSystem;
 
 pub const ALL: &[Provocation] = &[
-    before("CONTROL_BUS_KIND_UNSUPPORTED", "the bus is neither a folder nor Kinesis", |it| {
-        bus(it, json!({"topic": "fp.bus.control.v1"}))
-    }),
-    before("CONTROL_BUS_STREAM_MISSING", "the bus is Kinesis, and no stream is named", |it| {
-        bus(it, json!({"kinesis": {"region": "us-east-1"}}))
-    }),
+    before(
+        "CONTROL_BUS_KIND_UNSUPPORTED",
+        "the bus is neither a folder nor Kinesis",
+        |it| bus(it, json!({"topic": "fp.bus.control.v1"})),
+    ),
+    before(
+        "CONTROL_BUS_STREAM_MISSING",
+        "the bus is Kinesis, and no stream is named",
+        |it| bus(it, json!({"kinesis": {"region": "us-east-1"}})),
+    ),
 ];
 
 fn bus(it: &Setup, bus: Value) -> Result<Seen> {

@@ -93,12 +93,10 @@ pub fn all(dir: &Path, run: &str, checks: &mut Checks, said: &mut dyn FnMut(&str
 }
 
 /// Codes that nothing can provoke, or not here, and why.
-const OUT_OF_REACH: &[(&str, &str)] = &[
-    (
-        "SCENARIO_RUN_ID_MISSING",
-        "the schemas of message and facts require a scenario run id on both sides",
-    ),
-];
+const OUT_OF_REACH: &[(&str, &str)] = &[(
+    "SCENARIO_RUN_ID_MISSING",
+    "the schemas of message and facts require a scenario run id on both sides",
+)];
 
 /// What is not provoked.
 pub fn left_out() -> Vec<LeftOut> {
@@ -149,6 +147,10 @@ mod tests {
             let code = reason.as_str();
             assert!(provoked.contains(code) != out.contains(code), "{code}");
         }
-        assert!(provoked.iter().all(|code| Reason::ALL.iter().any(|it| it.as_str() == *code)));
+        assert!(
+            provoked
+                .iter()
+                .all(|code| Reason::ALL.iter().any(|it| it.as_str() == *code))
+        );
     }
 }

@@ -24,31 +24,56 @@ struct Case {
 const OTHER_RUN: &str = "platform_20200101T000000Z";
 
 const CASES: &[Case] = &[
-    failed("RUN_FACTS_INVALID", "the run facts have no bundle hash", |it| {
-        remove(&mut it.facts, "/bundle_hash");
-    }),
-    failed("PLATFORM_RUN_ID_MISMATCH", "the facts are of another platform run", |it| {
-        it.facts["platform_run_id"] = json!(OTHER_RUN);
-    }),
-    failed("SCENARIO_RUN_ID_MISMATCH", "the facts are of another scenario run", |it| {
-        it.facts["scenario_run_id"] = json!("f".repeat(32));
-    }),
-    failed("ENGINE_ROOT_MISSING", "neither message nor facts name a run root", |it| {
-        remove(&mut it.facts, "/oracle_pack_ref");
-        remove(&mut it.message, "/payload/oracle_pack_ref");
-    }),
-    failed("ROOT_NOT_ALLOWED", "the facts lie outside the allowed roots", |it| {
-        let outside = json!("/etc/worldstream/facts.json");
-        it.message["payload"]["facts_view_ref"] = outside;
-    }),
+    failed(
+        "RUN_FACTS_INVALID",
+        "the run facts have no bundle hash",
+        |it| {
+            remove(&mut it.facts, "/bundle_hash");
+        },
+    ),
+    failed(
+        "PLATFORM_RUN_ID_MISMATCH",
+        "the facts are of another platform run",
+        |it| {
+            it.facts["platform_run_id"] = json!(OTHER_RUN);
+        },
+    ),
+    failed(
+        "SCENARIO_RUN_ID_MISMATCH",
+        "the facts are of another scenario run",
+        |it| {
+            it.facts["scenario_run_id"] = json!("f".repeat(32));
+        },
+    ),
+    failed(
+        "ENGINE_ROOT_MISSING",
+        "neither message nor facts name a run root",
+        |it| {
+            remove(&mut it.facts, "/oracle_pack_ref");
+            remove(&mut it.message, "/payload/oracle_pack_ref");
+        },
+    ),
+    failed(
+        "ROOT_NOT_ALLOWED",
+        "the facts lie outside the allowed roots",
+        |it| {
+            let outside = json!("/etc/worldstream/facts.json");
+            it.message["payload"]["facts_view_ref"] = outside;
+        },
+    ),
     Case {
         status: Status::SkippedOutOfScope,
         active: Some(OTHER_RUN),
-        ..failed("PLATFORM_RUN_SCOPE_MISMATCH", "another platform run is the active one", |_| {})
+        ..failed(
+            "PLATFORM_RUN_SCOPE_MISMATCH",
+            "another platform run is the active one",
+            |_| {},
+        )
     },
 ];
 
 /// The codes that are provoked here.
+#[cfg(test)]
 pub fn codes() -> impl Iterator<Item = &'static str> {
     CASES.iter().map(|case| case.code)
 }
@@ -88,10 +113,17 @@ pub fn all(dir: &Path, run: &str, checks: &mut Checks, said: &mut dyn FnMut(&str
         (case.change)(&mut ready);
         stage.publish(&ready)?;
         let found = stage.consume(&ready.message_id, case.active.unwrap_or(run))?;
-        let sent = stage.gate.as_ref().map_or(0, |(gate, _)| gate.summary().pushes);
+        let sent = stage
+            .gate
+            .as_ref()
+            .map_or(0, |(gate, _)| gate.summary().pushes);
         let seen = found.iter().map(|it| {
             let reason = it.reason.map_or("no reason", |reason| reason.as_str());
-            format!("{} {reason}: {}", it.status, it.detail.as_deref().unwrap_or(""))
+            format!(
+                "{} {reason}: {}",
+                it.status,
+                it.detail.as_deref().unwrap_or("")
+            )
         });
         let seen: Vec<String> = seen.collect();
         let right = found.iter().all(|it| {

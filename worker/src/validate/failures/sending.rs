@@ -14,36 +14,59 @@ use worldstream_crds::Reason;
 const FIRST: &str = "part-000000.parquet";
 
 pub const ALL: &[Provocation] = &[
-    behind("IG_PUSH_REJECTED", "the gate lets in nobody without a key", |it| {
-        let keys = it.dir.join("keys");
-        it.write(&keys, "the-only-key\n")?;
-        it.gate.api_keys = Some(keys);
-        it.traffic_only();
-        it.stream()
-    }),
-    behind("IG_PUSH_RETRY_EXHAUSTED", "the gate answers 503, for as long as it is tried", |it| {
-        it.gate.faults = vec![fault("5xx")?];
-        it.traffic_only();
-        it.stream()
-    }),
-    behind("IG_QUARANTINE_LIMIT", "events come again with other payloads", quarantined),
-    behind("LAG_LIMIT", "the gate takes longer than the clock gives", |it| {
-        it.gate.faults = vec![fault("latency=100ms")?];
-        it.traffic_only();
-        it.set("defaults/speedup", json!(8_640_000));
-        it.set("defaults/overload", json!("Fail"));
-        it.set("defaults/maxLag", json!("20ms"));
-        it.stream()
-    }),
-    before("STREAM_VIEW_PAYLOAD_MISSING", "the first row's payload_json is null", |it| {
-        it.traffic_only();
-        it.rewrite(FIRST, |columns| {
-            let rows = rows(columns);
-            let texts = (0..rows).map(|row| (row > 0).then_some("{}"));
-            columns.push(("payload_json".into(), Arc::new(StringArray::from_iter(texts))));
-        })?;
-        it.stream()
-    }),
+    behind(
+        "IG_PUSH_REJECTED",
+        "the gate lets in nobody without a key",
+        |it| {
+            let keys = it.dir.join("keys");
+            it.write(&keys, "the-only-key\n")?;
+            it.gate.api_keys = Some(keys);
+            it.traffic_only();
+            it.stream()
+        },
+    ),
+    behind(
+        "IG_PUSH_RETRY_EXHAUSTED",
+        "the gate answers 503, for as long as it is tried",
+        |it| {
+            it.gate.faults = vec![fault("5xx")?];
+            it.traffic_only();
+            it.stream()
+        },
+    ),
+    behind(
+        "IG_QUARANTINE_LIMIT",
+        "events come again with other payloads",
+        quarantined,
+    ),
+    behind(
+        "LAG_LIMIT",
+        "the gate takes longer than the clock gives",
+        |it| {
+            it.gate.faults = vec![fault("latency=100ms")?];
+            it.traffic_only();
+            it.set("defaults/speedup", json!(8_640_000));
+            it.set("defaults/overload", json!("Fail"));
+            it.set("defaults/maxLag", json!("20ms"));
+            it.stream()
+        },
+    ),
+    before(
+        "STREAM_VIEW_PAYLOAD_MISSING",
+        "the first row's payload_json is null",
+        |it| {
+            it.traffic_only();
+            it.rewrite(FIRST, |columns| {
+                let rows = rows(columns);
+                let texts = (0..rows).map(|row| (row > 0).then_some("{}"));
+                columns.push((
+                    "payload_json".into(),
+                    Arc::new(StringArray::from_iter(texts)),
+                ));
+            })?;
+            it.stream()
+        },
+    ),
     before("STREAM_FAILED", "the first row's time is no time", |it| {
         it.traffic_only();
         it.rewrite(FIRST, |columns| {
@@ -64,8 +87,8 @@ fn rows(columns: &Columns) -> usize {
 }
 
 fn fault(text: &str) -> Result<FaultSpec> {
-    text.parse().map_err(|error| {
-        Failure::new(Reason::StreamFailed, format!("fault {text}")).detail(format!("{error}"))
+    text.parse().map_err(|error: String| {
+        Failure::new(Reason::StreamFailed, format!("fault {text}")).detail(error)
     })
 }
 

@@ -141,7 +141,8 @@ impl Setup {
     /// Changes a field of a JSON file; a null takes it away.
     pub fn edit(&self, path: &Path, field: &str, value: Value) -> Result<()> {
         let bytes = fs::read(path).map_err(|error| cannot(path, &error))?;
-        let mut all: Value = serde_json::from_slice(&bytes).map_err(|error| cannot(path, &error))?;
+        let mut all: Value =
+            serde_json::from_slice(&bytes).map_err(|error| cannot(path, &error))?;
         match (value, all.as_object_mut()) {
             (Value::Null, Some(fields)) => drop(fields.shift_remove(field)),
             (value, Some(fields)) => drop(fields.insert(field.to_owned(), value)),
@@ -237,8 +238,10 @@ impl Setup {
         let root = self.dir.join("runs").join(RUN).join("wsp/checkpoints");
         let scopes = fs::read_dir(&root).map_err(|error| cannot(&root, &error))?;
         let mut all = scopes.flatten().map(|scope| scope.path());
-        all.find_map(|scope| Some(scope.join(format!("output_id={TRAFFIC}"))).filter(|it| it.is_dir()))
-            .ok_or_else(|| broken(&root, "the traffic's checkpoint"))
+        all.find_map(|scope| {
+            Some(scope.join(format!("output_id={TRAFFIC}"))).filter(|it| it.is_dir())
+        })
+        .ok_or_else(|| broken(&root, "the traffic's checkpoint"))
     }
 }
 
