@@ -8,6 +8,7 @@ pub mod exact;
 pub mod generated;
 pub mod inside;
 pub mod made;
+pub mod on_cluster;
 pub mod postgres;
 pub mod proxy;
 pub mod relay;
