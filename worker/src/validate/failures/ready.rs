@@ -54,7 +54,7 @@ const CASES: &[Case] = &[
         },
     ),
     failed(
-        "ROOT_NOT_ALLOWED",
+        "RUN_FACTS_INVALID",
         "the facts lie outside the allowed roots",
         |it| {
             let outside = json!("/etc/worldstream/facts.json");

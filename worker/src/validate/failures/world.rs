@@ -47,6 +47,7 @@ pub const ALL: &[Provocation] = &[
         |it| {
             it.flags.scenario = None;
             it.remove(&it.path("data"))?;
+            it.remove(&it.path("reports"))?;
             locally(it)
         },
     ),
