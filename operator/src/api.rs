@@ -213,7 +213,8 @@ impl Server {
     ) -> Result<(), ApiError> {
         let api = self.api(resource, &key.namespace);
         let params = PatchParams::apply(MANAGER).force();
-        let call = api.patch_status(name, &params, &Patch::Apply(body));
+        let patch = Patch::Apply(body);
+        let call = api.patch_status(name, &params, &patch);
         self.call("apply_status", resource, name, call)
             .await
             .map(|_| ())

@@ -22,7 +22,9 @@ use crate::metrics::Metrics;
 use crate::queue::Queue;
 use crate::reconcile::{self, Pacer};
 use crate::trigger::{self, DeploymentView, TriggerPodView, TriggerView};
-use crate::views::{CheckpointView, ClockView, JobView, PodView, ProfileView, StreamView, View};
+use crate::views::{
+    CheckpointView, ClockView, JobView, Key, PodView, ProfileView, StreamView, View,
+};
 
 /// What is watched.
 #[derive(Default)]

@@ -134,7 +134,7 @@ fn a_deployment_is_one_restricted_pod_that_changes_with_its_plan_alone() {
     let last = made.all.last().unwrap();
     let found: Deployment = serde_json::from_value(last.body.clone()).unwrap();
     assert_eq!(found.metadata.name.as_deref(), Some("lark-trigger"));
-    let spec = found.spec.unwrap();
+    let spec = found.spec;
     assert_eq!(spec.replicas, Some(1));
     assert_eq!(spec.strategy.unwrap().type_.as_deref(), Some("Recreate"));
     let pod = spec.template.spec.unwrap();

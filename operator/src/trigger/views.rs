@@ -87,7 +87,10 @@ impl View for DeploymentView {
             .conditions
             .iter()
             .flatten()
-            .find(|it| it.type_ == "ReplicaFailure" && it.status == "True")
+            .find(|it| {
+                let is = |word: &Option<String>, text: &str| word.as_deref() == Some(text);
+                is(&it.type_, "ReplicaFailure") && is(&it.status, "True")
+            })
             .map(|it| it.message.clone().unwrap_or_default());
         let annotations = raw.metadata.annotations.clone().unwrap_or_default();
         let text = |key: &str| annotations.get(key).cloned().unwrap_or_default();

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use crate::failure::Result;
-use crate::plan::ready::{BusKind, BusPlan, KinesisBusPlan};
+use crate::plan::ready::{BusKind, BusPlan};
 use crate::time::EventTime;
 
 /// Where a message lies on its bus, for [`Bus::settle`] and for the log: a file and a version of
@@ -101,18 +101,9 @@ pub fn open(plan: &BusPlan, position: Option<&str>) -> Result<Box<dyn Bus>> {
         BusKind::File(file) => Ok(Box::new(file::FileBus::open(plan, file)?)),
         BusKind::Kinesis(kinesis) => {
             let limit = plan.max_message_bytes;
-            let bus = kinesis::KinesisBus::open(target(kinesis), limit, position)?;
+            let bus = kinesis::KinesisBus::open(kinesis, limit, position)?;
             Ok(Box::new(bus))
         }
-    }
-}
-
-fn target(plan: &KinesisBusPlan) -> kinesis::Target<'_> {
-    kinesis::Target {
-        stream: &plan.stream,
-        region: plan.region.as_deref(),
-        endpoint: plan.endpoint.as_deref(),
-        credentials: plan.credentials.as_ref(),
     }
 }
 
@@ -125,6 +116,6 @@ fn target(plan: &KinesisBusPlan) -> kinesis::Target<'_> {
 pub async fn publish(plan: &BusPlan, bytes: Bytes, partition_key: &str) -> Result<Place> {
     match &plan.kind {
         BusKind::File(file) => folder::publish(plan, file, bytes).await,
-        BusKind::Kinesis(kinesis) => kinesis::publish(target(kinesis), bytes, partition_key).await,
+        BusKind::Kinesis(kinesis) => kinesis::publish(kinesis, bytes, partition_key).await,
     }
 }
