@@ -17,11 +17,7 @@ pub mod preflight;
 pub mod record;
 pub mod report;
 mod reporter;
-<<<<<<< HEAD
-pub mod serve;
-=======
 pub(crate) mod serve;
->>>>>>> trigger
 mod watch;
 mod watched;
 pub mod worker;
