@@ -98,6 +98,18 @@ pub fn a_stream_deleted_half_way_is_recorded_once(operator: &Operator) {
     assert_eq!(stage.records(&message.message_id).len(), 1);
     assert!(space.list("ws").is_empty());
     assert_eq!(stage.admitted(&message).len() as u64, sent);
+    // Without its trigger nobody will record a stream: it goes all the same.
+    let message = stage.message("a", 2);
+    stage.publish(&message);
+    let stream = stage.stream_of("mole", &message);
+    stage.space.wait(
+        "another stream",
+        || space.list("ws").len() == 1,
+        |_| stage.story(),
+    );
+    space.kubectl(&["delete", "rt", "mole"]);
+    space.kubectl(&["delete", "ws", &stream, "--timeout=120s"]);
+    assert!(space.list("ws").is_empty());
 }
 
 /// The gate refuses the stream for a while: its message fails, and when it comes again the same

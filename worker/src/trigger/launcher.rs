@@ -206,7 +206,9 @@ impl WorldStreams<'_> {
 
     /// Follows a WorldStream to its end.
     async fn follow(&self, launch: &Launch, mut seen: Seen, order: &Order) -> Result<Ended> {
+        // Asked for before looking, so that no change between the two is missed.
         let mut changes = self.streams.changes();
+        seen = self.streams.get(&seen.name).unwrap_or(seen);
         loop {
             // A watch may be behind the write that ordered the retry.
             let current = seen.retry >= order.retry;
@@ -353,7 +355,7 @@ impl Launcher for WorldStreams<'_> {
                 })
                 .await?;
         }
-        self.streams.take(seen.clone());
+        self.streams.expect(&seen);
         let ended = self.follow(launch, seen, &order).await?;
         Ok(Ended {
             emitted: ended.emitted.saturating_sub(from),

@@ -34,7 +34,7 @@ pub struct Seen {
     /// Events that the gate has taken, of all outputs.
     pub sent: u64,
     /// Why it failed.
-    failure: Option<(String, String)>,
+    pub(super) failure: Option<(String, String)>,
 }
 
 /// How far a WorldStream is.

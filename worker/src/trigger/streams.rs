@@ -67,7 +67,15 @@ impl Streams {
         }
     }
 
-    /// Takes what an answer to a write says, which the watch will say later.
+    /// Takes one that the watch does not show yet; what it shows is newer.
+    pub fn expect(&self, seen: &Seen) {
+        self.lock()
+            .entry(seen.name.clone())
+            .or_insert_with(|| seen.clone());
+        self.tell();
+    }
+
+    /// Takes what the answer to a write says.
     pub fn take(&self, seen: Seen) {
         self.lock().insert(seen.name.clone(), seen);
         self.tell();
