@@ -59,6 +59,7 @@ fn definitions() -> Vec<Value> {
             schema["properties"]["spec"]["required"] = json!(["engineRunRoot", "profile"]);
         }
         rules::write(&crd.spec.names.kind, schema);
+        without_refused_defaults(schema);
         value
     })
     .collect()
@@ -112,6 +113,18 @@ fn without_defaults(schema: &mut Value) {
     if let Some(fields) = schema.as_object_mut() {
         fields.remove("default");
         inner(schema).for_each(without_defaults);
+    }
+}
+
+/// Takes the default of an object away that is empty and has rules, such as "exactly one of": the
+/// server would refuse the definition, as what it fills in breaks them.
+fn without_refused_defaults(schema: &mut Value) {
+    if let Some(fields) = schema.as_object_mut() {
+        let empty = fields.get("default") == Some(&json!({}));
+        if empty && fields.contains_key("x-kubernetes-validations") {
+            fields.remove("default");
+        }
+        inner(schema).for_each(without_refused_defaults);
     }
 }
 
