@@ -89,6 +89,7 @@ pub struct ReadyTriggerSpec {
     /// Volumes of the trigger's own pod, in a cluster: where the bus or the store is a folder.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["mountPath"]))]
     pub volumes: Vec<TriggerVolumeSpec>,
 }
 
@@ -174,6 +175,15 @@ pub struct KinesisBusSpec {
     /// Who we say that we are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials: Option<S3CredentialsSpec>,
+    /// A file of PEM certificates to trust instead of the built-in roots, for https; without a
+    /// cluster alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
+    pub ca_file: Option<String>,
+    /// The same from a ConfigMap in the trigger's namespace, in a cluster alone. Example:
+    /// `{name: kinesis-ca, key: ca.pem}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_config_map: Option<KeyRef>,
 }
 
 /// The object store. The run prefix is `<platform_run_id>` in a bucket, and

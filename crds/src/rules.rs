@@ -7,8 +7,11 @@
 //! is not run when the field is taken away.
 
 mod checkpoints;
+mod triggers;
 
 use serde_json::{Value, json};
+
+pub use triggers::LONGEST_TRIGGER;
 
 use crate::names::LONGEST_STREAM;
 use crate::plan::built_in;
@@ -33,6 +36,7 @@ pub fn rules(kind: &str) -> Vec<Rule> {
         "StreamProfile" => profile(&mut rules),
         "StreamClock" => clock(&mut rules),
         "StreamCheckpoint" => checkpoint(&mut rules),
+        "ReadyTrigger" => triggers::trigger(&mut rules),
         _ => {}
     }
     rules.0
@@ -306,6 +310,7 @@ fn profile(rules: &mut Rules) {
         "policy: a bound does nothing with Continue, expected Stop",
     );
     checkpoints::stores(rules);
+    triggers::downstream(rules);
     rules.at(
         "spec.clock.lead",
         "duration(self) <= duration('1m')",

@@ -5,7 +5,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
-use crate::{StreamCheckpoint, StreamClock, StreamProfile, WorldStream};
+use crate::{ReadyTrigger, StreamCheckpoint, StreamClock, StreamProfile, WorldStream};
 use crate::{columns, rules};
 
 /// Every definition, as it is applied to a cluster.
@@ -40,6 +40,7 @@ fn definitions() -> Vec<Value> {
         WorldStream::crd(),
         StreamClock::crd(),
         StreamCheckpoint::crd(),
+        ReadyTrigger::crd(),
     ]
     .iter()
     .map(|crd| {

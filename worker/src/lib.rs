@@ -22,12 +22,14 @@ pub mod envelope;
 pub mod gate;
 pub mod oracle;
 pub mod plan;
+pub mod ready;
 pub mod report;
 pub mod sample;
 pub mod sched;
 pub mod secret;
 pub mod stop;
 pub mod store;
+pub mod trigger;
 pub mod view;
 pub mod world;
 

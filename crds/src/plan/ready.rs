@@ -66,44 +66,54 @@ pub struct ReadyPlan {
     pub downstream: Vec<DownstreamPlan>,
 }
 
-/// A control bus.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A control bus: what is read of it, and where it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BusPlan {
-    /// The topic that is followed.
+    /// The topic (contracts section 8: `fp.bus.control.v1`).
     pub topic: String,
-    /// The largest message that is read, in bytes.
+    /// Larger messages are passed over.
     pub max_message_bytes: u64,
     /// Where it is.
-    pub source: BusSource,
-    /// How S3 is reached, where the bus is a folder there.
+    pub kind: BusKind,
+}
+
+/// The kinds of buses. A new kind is a new variant here and a file in the worker's `bus/`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum BusKind {
+    /// A folder with a folder for each topic and one JSON file for each message.
+    File(FileBusPlan),
+    /// A Kinesis stream.
+    Kinesis(KinesisBusPlan),
+}
+
+/// A folder with one JSON file a message: `<root>/<topic>/*.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FileBusPlan {
+    /// A path, or `s3://bucket[/prefix]`.
+    pub root: String,
+    /// How often it is looked at, where nothing tells of changes.
+    pub poll_interval: Duration,
+    /// How S3 is reached, for a root there.
     pub s3: S3Plan,
 }
 
-/// Where a control bus is. A new kind is a new variant here and a file in the worker's `bus/`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A Kinesis stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub enum BusSource {
-    /// `<root>/<topic>/*.json`.
-    #[serde(rename_all = "camelCase")]
-    File {
-        /// A path, or `s3://bucket/prefix`.
-        root: String,
-        /// How often it is looked for new files where the system does not tell of them.
-        poll_interval: Duration,
-    },
-    /// A Kinesis stream.
-    #[serde(rename_all = "camelCase")]
-    Kinesis {
-        /// Its name.
-        stream: String,
-        /// Its region; none: the environment's.
-        region: Option<String>,
-        /// The service's URL, http or https and a host; none: the environment's, else AWS's.
-        endpoint: Option<String>,
-        /// None: those of the environment.
-        credentials: Option<S3CredentialsPlan>,
-    },
+pub struct KinesisBusPlan {
+    /// Its name.
+    pub stream: String,
+    /// Its region; none: the environment's.
+    pub region: Option<String>,
+    /// http or https and a host; none: the environment's, else AWS's.
+    pub endpoint: Option<String>,
+    /// None: those of the environment, from AWS's sources.
+    pub credentials: Option<S3CredentialsPlan>,
+    /// A file of PEM certificates to trust instead of the built-in roots.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// Who says which platform run is the active one.
@@ -192,9 +202,9 @@ pub struct ReadyRun<'a> {
 impl BusPlan {
     /// The bus in one word: `kinesis:fp-control`, `file:/mnt/bus`.
     pub fn name(&self) -> String {
-        match &self.source {
-            BusSource::File { root, .. } => format!("file:{root}"),
-            BusSource::Kinesis { stream, .. } => format!("kinesis:{stream}"),
+        match &self.kind {
+            BusKind::File(file) => format!("file:{}", file.root),
+            BusKind::Kinesis(kinesis) => format!("kinesis:{}", kinesis.stream),
         }
     }
 }
@@ -304,19 +314,20 @@ fn bus(trigger: &Trigger, s3: &S3Plan, files: &dyn Files) -> Result<BusPlan> {
     if spec.file.is_some() && spec.kinesis.is_some() {
         one_of(trigger, "spec.bus", &[("file", true), ("kinesis", true)])?;
     }
-    let source = if let Some(file) = &spec.file {
+    let kind = if let Some(file) = &spec.file {
         let Some(given) = file.root.as_deref().filter(|it| !it.trim().is_empty()) else {
             let reason = Reason::ControlBusStreamMissing;
             let folder = "the folder above the topics, or s3://bucket/prefix";
             return Err(missing(reason, "file.root", folder).into());
         };
         let poll = values::some_time(file.poll_interval);
-        BusSource::File {
+        BusKind::File(FileBusPlan {
             root: root(trigger, &at("file.root"), given, files)?,
             poll_interval: check(trigger, &at("file.pollInterval"), poll)?,
-        }
+            s3: s3.clone(),
+        })
     } else if let Some(kinesis) = &spec.kinesis {
-        kinesis_source(trigger, kinesis)?
+        BusKind::Kinesis(kinesis_plan(trigger, kinesis)?)
     } else {
         let reason = Reason::ControlBusKindUnsupported;
         let kinds = "a kind that is known: file or kinesis";
@@ -330,12 +341,11 @@ fn bus(trigger: &Trigger, s3: &S3Plan, files: &dyn Files) -> Result<BusPlan> {
     Ok(BusPlan {
         topic: check(trigger, &at("topic"), topic)?,
         max_message_bytes: check(trigger, &at("maxMessageBytes"), bytes)?,
-        source,
-        s3: s3.clone(),
+        kind,
     })
 }
 
-fn kinesis_source(trigger: &Trigger, spec: &KinesisBusSpec) -> Result<BusSource> {
+fn kinesis_plan(trigger: &Trigger, spec: &KinesisBusSpec) -> Result<KinesisBusPlan> {
     let at = |field: &str| format!("spec.bus.kinesis.{field}");
     let given = spec.stream.as_deref();
     let Some(stream) = given.filter(|it| !it.trim().is_empty()) else {
@@ -345,11 +355,13 @@ fn kinesis_source(trigger: &Trigger, spec: &KinesisBusSpec) -> Result<BusSource>
     let credentials = spec.credentials.as_ref();
     let credentials = credentials.map(|given| s3::credentials(trigger, &at("credentials"), given));
     let (region, endpoint) = (spec.region.clone(), spec.endpoint.clone());
-    Ok(BusSource::Kinesis {
+    let ca_file = spec.ca_file.clone();
+    Ok(KinesisBusPlan {
         stream: stream.to_owned(),
         region: check_some(trigger, &at("region"), region, values::some_text)?,
         endpoint: check_some(trigger, &at("endpoint"), endpoint, values::endpoint)?,
         credentials: credentials.transpose()?,
+        ca_file: check_some(trigger, &at("caFile"), ca_file, values::some_text)?.map(PathBuf::from),
     })
 }
 

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use worldstream::Failure;
 use worldstream::bus::{self, Arrival, Bus, Message, Place};
-use worldstream::plan::ready::{BusPlan, BusSource};
+use worldstream::plan::ready::{BusKind, BusPlan, FileBusPlan, KinesisBusPlan};
 use worldstream::plan::{S3CredentialsPlan, S3Plan, SecretSource};
 use worldstream_tests::bed::stores::KinesisServer;
 
@@ -28,11 +28,11 @@ pub fn file_plan(root: &str) -> BusPlan {
     BusPlan {
         topic: TOPIC.into(),
         max_message_bytes: 1 << 20,
-        source: BusSource::File {
+        kind: BusKind::File(FileBusPlan {
             root: root.into(),
             poll_interval: Duration::from_millis(500),
-        },
-        s3: S3Plan::default(),
+            s3: S3Plan::default(),
+        }),
     }
 }
 
@@ -177,7 +177,7 @@ impl<'a> Stream<'a> {
         BusPlan {
             topic: TOPIC.into(),
             max_message_bytes: 1 << 20,
-            source: BusSource::Kinesis {
+            kind: BusKind::Kinesis(KinesisBusPlan {
                 stream: self.name.into(),
                 region: Some("us-east-1".into()),
                 endpoint: Some(endpoint.into()),
@@ -186,8 +186,8 @@ impl<'a> Stream<'a> {
                     secret_access_key: secret("secret"),
                     session_token: None,
                 }),
-            },
-            s3: S3Plan::default(),
+                ca_file: None,
+            }),
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use worldstream::bus::Arrival;
-use worldstream::plan::ready::{BusPlan, BusSource};
+use worldstream::plan::ready::{BusKind, BusPlan};
 use worldstream_crds::{ExitCode, Reason};
 
 use crate::bed::{Reading, TOPIC, each_once, file_plan, message, publish, text};
@@ -45,8 +45,8 @@ impl Folder {
 
     fn polled(&self, every: Duration) -> Reading {
         let mut plan = self.plan.clone();
-        if let BusSource::File { poll_interval, .. } = &mut plan.source {
-            *poll_interval = every;
+        if let BusKind::File(file) = &mut plan.kind {
+            file.poll_interval = every;
         }
         Reading::open(&plan, None)
     }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use worldstream::bus::Arrival;
-use worldstream::plan::ready::{BusPlan, BusSource};
+use worldstream::plan::ready::{BusKind, BusPlan};
 use worldstream_crds::{ExitCode, Reason};
 use worldstream_tests::bed::stores::KinesisServer;
 
@@ -150,10 +150,10 @@ fn requests_are_signed_with_the_credentials_of_the_plan() {
     let stream = Stream::make(&engine, "mine", 1);
     stream.put_all(0..1);
     let secret = |plan: &BusPlan, id: &str| {
-        let BusSource::Kinesis { credentials, .. } = &plan.source else {
+        let BusKind::Kinesis(kinesis) = &plan.kind else {
             panic!("{plan:?}");
         };
-        let id_file = &credentials.as_ref().unwrap().access_key_id;
+        let id_file = &kinesis.credentials.as_ref().unwrap().access_key_id;
         let worldstream::plan::SecretSource::File(path) = id_file else {
             panic!("{id_file:?}");
         };

@@ -1,7 +1,7 @@
 //! A folder in a real MinIO.
 
 use worldstream::bus::Arrival;
-use worldstream::plan::ready::BusPlan;
+use worldstream::plan::ready::{BusKind, BusPlan};
 use worldstream_crds::{ExitCode, Reason};
 use worldstream_tests::s3::Minio;
 
@@ -10,10 +10,11 @@ use crate::bed::{Reading, TOPIC, each_once, file_plan, message, publish, text};
 const BUCKET: &str = "control";
 
 fn plan(minio: &Minio, root: &str) -> BusPlan {
-    BusPlan {
-        s3: minio.plan(),
-        ..file_plan(root)
+    let mut plan = file_plan(root);
+    if let BusKind::File(file) = &mut plan.kind {
+        file.s3 = minio.plan();
     }
+    plan
 }
 
 #[test]

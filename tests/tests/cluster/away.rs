@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::operator::Operator;
-use crate::space::{Space, condition};
+use worldstream_tests::on_cluster::{Operator, Space, condition};
 
 /// Rows of the traffic; each of its three context outputs has half as many.
 const ROWS: u64 = 1_200;

@@ -8,8 +8,7 @@ use serde_json::{Value, json};
 use worldstream_tests::bed::cluster::Signal;
 use worldstream_tests::{built, monotonic};
 
-use crate::operator::{Operator, SYSTEM};
-use crate::space::{FRAUD, Space, traffic_alone};
+use worldstream_tests::on_cluster::{FRAUD, Operator, SYSTEM, Space, traffic_alone};
 
 /// How often a worker, and the operator, is killed.
 const KILLS: usize = 20;

@@ -3,8 +3,7 @@
 use serde_json::{Value, json};
 use worldstream_tests::monotonic;
 
-use crate::operator::Operator;
-use crate::space::{KEY, Space, condition};
+use worldstream_tests::on_cluster::{KEY, Operator, Space, condition};
 
 /// One world, both traffic modes, four outputs each: every event once, the receipts add up, and
 /// the gate's key is nowhere but in the Secret.

@@ -5,8 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use worldstream_tests::bed::cluster::Signal;
 
-use crate::operator::Operator;
-use crate::space::{Space, traffic_alone};
+use worldstream_tests::on_cluster::{Operator, Space, traffic_alone};
 
 /// A node whose kubelet stands, until this is dropped.
 struct Lost<'a> {

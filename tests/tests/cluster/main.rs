@@ -8,21 +8,12 @@ mod away;
 mod crashes;
 mod ends;
 mod lost;
-mod operator;
 mod overload;
 mod pace;
 mod refusals;
 mod repairs;
-mod space;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
-use std::time::Instant;
-
-use operator::Operator;
-
-/// A case: its name, and what it does with the operator.
-type Case = (&'static str, fn(&Operator));
+use worldstream_tests::on_cluster::Case;
 
 /// Cases that run beside each other, a group after the other.
 const GROUPS: &[&[Case]] = &[
@@ -51,37 +42,5 @@ const GROUPS: &[&[Case]] = &[
 
 #[test]
 fn streams_on_a_cluster() {
-    let only = std::env::var("CASES").unwrap_or_default();
-    let wanted = |name: &str| only.is_empty() || only.split(',').any(|it| it == name);
-    let operator = Operator::install();
-    let wrong: Mutex<Vec<String>> = Mutex::default();
-    for group in GROUPS {
-        std::thread::scope(|scope| {
-            for (name, case) in group.iter().filter(|(name, _)| wanted(name)) {
-                let (operator, wrong) = (&operator, &wrong);
-                let work = move || {
-                    let began = Instant::now();
-                    operator.bed.place().enter().unwrap();
-                    let end = catch_unwind(AssertUnwindSafe(|| case(operator)));
-                    let took = began.elapsed().as_secs();
-                    println!(
-                        "{name}: {} after {took} s",
-                        if end.is_ok() { "ok" } else { "FAILED" }
-                    );
-                    if let Err(panic) = end {
-                        let text = panic
-                            .downcast_ref::<String>()
-                            .map(String::as_str)
-                            .or_else(|| panic.downcast_ref::<&str>().copied())
-                            .unwrap_or("a panic without words");
-                        wrong.lock().unwrap().push(format!("{name}: {text}"));
-                    }
-                };
-                scope.spawn(work);
-            }
-        });
-    }
-    drop(operator);
-    let wrong = wrong.into_inner().unwrap();
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    worldstream_tests::on_cluster::run(GROUPS);
 }

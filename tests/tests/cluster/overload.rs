@@ -5,8 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use worldstream_tests::bed::cluster::Signal;
 
-use crate::operator::Operator;
-use crate::space::{BASELINE, Space};
+use worldstream_tests::on_cluster::{BASELINE, Operator, Space};
 
 /// Rows of the traffic; each of its three context outputs has half as many.
 const ROWS: u64 = 1_200;

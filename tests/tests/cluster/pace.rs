@@ -7,8 +7,7 @@ use serde_json::{Value, json};
 use worldstream_crds::time::EventTime;
 use worldstream_tests::monotonic;
 
-use crate::operator::Operator;
-use crate::space::Space;
+use worldstream_tests::on_cluster::{Operator, Space};
 
 /// A stretch of the clock between two changes of it: microseconds since the epoch.
 struct Stretch {

@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::operator::Operator;
-use crate::space::{BASELINE, FRAUD, Space, condition};
+use worldstream_tests::on_cluster::{BASELINE, FRAUD, Operator, Space, condition};
 
 /// What is broken of a sound world, and the code that is expected.
 struct Refusal {

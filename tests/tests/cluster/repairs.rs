@@ -2,8 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::operator::Operator;
-use crate::space::{Space, condition, traffic_alone};
+use worldstream_tests::on_cluster::{Operator, Space, condition, traffic_alone};
 
 const ROWS: u64 = 1_000;
 
@@ -46,7 +45,7 @@ pub fn a_failed_output_goes_on_at_its_cursor(operator: &Operator) {
     let failure = &status["outputs"][0]["failure"]["reason"];
     assert_eq!(condition(&status, "Failed").1, *failure, "{status:#}");
     println!("retry: failed with {failure}");
-    space.let_in(crate::space::KEY);
+    space.let_in(worldstream_tests::on_cluster::KEY);
     space.patch("again", json!({ "retry": 1, "speedup": 0 }));
     let status = space.phase("again", "Completed");
     assert_eq!(status["retry"], 1, "{status:#}");

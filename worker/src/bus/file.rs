@@ -20,7 +20,7 @@ use super::folder::{Content, Entry, Folder, Version};
 use super::watch::Watch;
 use super::{Arrival, Bus, Message, Place};
 use crate::failure::Result;
-use crate::plan::ready::BusPlan;
+use crate::plan::ready::{BusPlan, FileBusPlan};
 use crate::time::EventTime;
 
 /// So long a file that is no JSON may still be being written; then it is given as it is.
@@ -64,8 +64,8 @@ struct Given {
 
 impl FileBus {
     /// Starts to look.
-    pub fn open(plan: &BusPlan, root: &str, poll: Duration) -> Result<FileBus> {
-        let folder = Folder::open(plan, root)?;
+    pub fn open(plan: &BusPlan, file: &FileBusPlan) -> Result<FileBus> {
+        let folder = Folder::open(plan, file)?;
         let seen = Arc::<Mutex<Seen>>::default();
         let watch = match &folder {
             Folder::Local(path) => Some(Watch::new(path)),
@@ -73,7 +73,7 @@ impl FileBus {
         };
         let mut looker = Looker {
             limit: plan.max_message_bytes,
-            poll,
+            poll: file.poll_interval,
             seen: seen.clone(),
             folder,
         };

@@ -14,7 +14,7 @@ use worldstream_crds::Reason;
 use super::Place;
 use crate::checkpoint::disk;
 use crate::failure::{Failure, Result};
-use crate::plan::ready::BusPlan;
+use crate::plan::ready::{BusPlan, FileBusPlan};
 use crate::store::{Expect, Store, s3};
 use crate::time::EventTime;
 
@@ -71,7 +71,8 @@ pub(super) enum Content {
 
 impl Folder {
     /// The folder of a bus's topic; nothing is asked yet.
-    pub fn open(plan: &BusPlan, root: &str) -> Result<Folder> {
+    pub fn open(plan: &BusPlan, file: &FileBusPlan) -> Result<Folder> {
+        let root = file.root.as_str();
         if !root.starts_with(s3::SCHEME) {
             return Ok(Folder::Local(Path::new(root).join(&plan.topic)));
         }
@@ -81,7 +82,7 @@ impl Folder {
                 .expected("s3://, the name of a bucket, and a prefix")
         })?;
         Ok(Folder::Bucket {
-            store: s3::open(&plan.s3, &found.bucket)?,
+            store: s3::open(&file.s3, &found.bucket)?,
             prefix: s3::below(found.prefix, &plan.topic),
             name: format!("{}/{}", root.trim_end_matches('/'), plan.topic),
         })
@@ -144,11 +145,15 @@ impl Folder {
 }
 
 /// Publishes a message under a name of its own: when it was published, and what it holds.
-pub(super) async fn publish(plan: &BusPlan, root: &str, bytes: Bytes) -> Result<Place> {
+pub(super) async fn publish(
+    plan: &BusPlan,
+    file: &FileBusPlan,
+    bytes: Bytes,
+) -> Result<Place> {
     let now = EventTime::wall_now().to_string().replace(['-', ':'], "");
     let digest = const_hex::encode(Sha256::digest(&bytes));
     let name = format!("{now}-{}.json", digest.get(..16).unwrap_or(&digest));
-    let folder = Folder::open(plan, root)?;
+    let folder = Folder::open(plan, file)?;
     match &folder {
         Folder::Local(path) => {
             let path = path.join(&name);

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use crate::failure::Result;
-use crate::plan::ready::{BusPlan, BusSource};
+use crate::plan::ready::{BusKind, BusPlan};
 use crate::time::EventTime;
 
 /// Where a message lies on its bus, for [`Bus::settle`] and for the log: a file and a version of
@@ -97,25 +97,11 @@ pub trait Bus: Send {
 /// # Errors
 /// `STREAM_FAILED` where the plan names what is not there: credentials, certificates.
 pub fn open(plan: &BusPlan, position: Option<&str>) -> Result<Box<dyn Bus>> {
-    match &plan.source {
-        BusSource::File {
-            root,
-            poll_interval,
-        } => Ok(Box::new(file::FileBus::open(plan, root, *poll_interval)?)),
-        BusSource::Kinesis {
-            stream,
-            region,
-            endpoint,
-            credentials,
-        } => {
-            let target = kinesis::Target {
-                stream,
-                region: region.as_deref(),
-                endpoint: endpoint.as_deref(),
-                credentials: credentials.as_ref(),
-            };
+    match &plan.kind {
+        BusKind::File(file) => Ok(Box::new(file::FileBus::open(plan, file)?)),
+        BusKind::Kinesis(kinesis) => {
             let limit = plan.max_message_bytes;
-            let bus = kinesis::KinesisBus::open(target, limit, position)?;
+            let bus = kinesis::KinesisBus::open(kinesis, limit, position)?;
             Ok(Box::new(bus))
         }
     }
@@ -128,21 +114,8 @@ pub fn open(plan: &BusPlan, position: Option<&str>) -> Result<Box<dyn Bus>> {
 /// `STREAM_FAILED` where it could not be published, `CONTROL_BUS_STREAM_MISSING` where there is no
 /// such stream.
 pub async fn publish(plan: &BusPlan, bytes: Bytes, partition_key: &str) -> Result<Place> {
-    match &plan.source {
-        BusSource::File { root, .. } => folder::publish(plan, root, bytes).await,
-        BusSource::Kinesis {
-            stream,
-            region,
-            endpoint,
-            credentials,
-        } => {
-            let target = kinesis::Target {
-                stream,
-                region: region.as_deref(),
-                endpoint: endpoint.as_deref(),
-                credentials: credentials.as_ref(),
-            };
-            kinesis::publish(target, bytes, partition_key).await
-        }
+    match &plan.kind {
+        BusKind::File(file) => folder::publish(plan, file, bytes).await,
+        BusKind::Kinesis(kinesis) => kinesis::publish(kinesis, bytes, partition_key).await,
     }
 }

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand, and what they share: logs, colours, and how a
 //! process says why it failed.
 
+pub mod audit;
 pub mod checkpoints;
 pub mod demo;
 pub mod dev_gate;
@@ -11,8 +12,10 @@ pub mod plan;
 pub mod pod;
 pub mod preflight;
 pub mod quiet;
+pub mod ready;
 pub mod run;
 pub mod sample;
+pub mod trigger;
 pub mod worker;
 
 use clap::{Parser, Subcommand};
@@ -73,6 +76,12 @@ pub enum Command {
     Preflight(preflight::PreflightArgs),
     /// Stream one output of a WorldStream, in its cluster
     Worker(worker::WorkerArgs),
+    /// Follow a control bus, and stream the world of each READY message
+    Ready(ready::ReadyArgs),
+    /// Tell the story of a platform run
+    Audit(audit::AuditArgs),
+    /// Follow the control bus of a ReadyTrigger, in its cluster
+    Trigger(trigger::TriggerArgs),
     /// Print shell completions
     Completions(pages::CompletionsArgs),
     /// Print the manual page
@@ -122,6 +131,9 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Oracle(args) => oracle::run(&args, json, &mut out),
         Command::Preflight(args) => preflight::run(&args),
         Command::Worker(args) => worker::run(&args),
+        Command::Ready(args) => ready::run(&args, json, &mut out),
+        Command::Audit(args) => audit::run(&args, json, &mut out),
+        Command::Trigger(args) => trigger::run(&args),
         Command::Completions(args) => pages::completions(&args, &mut out)
             .map_err(Into::into)
             .map(done),

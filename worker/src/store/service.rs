@@ -1,6 +1,8 @@
 //! What the clients of AWS's other services are made of, so that they trust, ask and sign as S3's
 //! does: an HTTP client, a region, an endpoint, credentials.
 
+use std::path::Path;
+
 use object_store::aws::AwsCredentialProvider;
 
 use super::credentials::{self, Environment};
@@ -21,6 +23,8 @@ pub(crate) struct Service<'a> {
     pub endpoint: Option<&'a str>,
     /// None: the first of AWS's sources that has any.
     pub credentials: Option<&'a S3CredentialsPlan>,
+    /// A file of PEM certificates to trust instead of the built-in roots.
+    pub ca_file: Option<&'a Path>,
 }
 
 /// How it is asked.
@@ -45,7 +49,7 @@ impl Service<'_> {
     /// `STREAM_FAILED` where no credentials are to be found, or those that count cannot be read.
     pub fn access(&self) -> Result<Access> {
         let connector = Connector {
-            client: http::client(None)?,
+            client: http::client(self.ca_file)?,
             io: http::io()?,
         };
         let environment = Environment::of_process(self.user);

@@ -41,6 +41,11 @@ pub fn check(
             "files or env",
         ),
         (
+            "bus.kinesis.caConfigMap",
+            kinesis.is_some_and(|it| it.ca_config_map.is_some()),
+            "caFile",
+        ),
+        (
             "scope.configMap",
             spec.scope.config_map.is_some(),
             "platformRunId or the flag --platform-run-id",

@@ -29,7 +29,7 @@ use object_store::aws::AwsCredentialProvider;
 use super::ledger::{Seq, ShardId};
 use super::trouble::KinesisError;
 use crate::failure::{Failure, Result};
-use crate::plan::S3CredentialsPlan;
+use crate::plan::ready::KinesisBusPlan;
 use crate::store::service::Service;
 use crate::time::EventTime;
 
@@ -85,18 +85,15 @@ pub(super) struct Batch {
 
 impl Stream {
     /// A stream of a region's or an endpoint's Kinesis; nothing is asked yet.
-    pub fn open(
-        name: &str,
-        region: Option<&str>,
-        endpoint: Option<&str>,
-        credentials: Option<&S3CredentialsPlan>,
-    ) -> Result<Stream> {
+    pub fn open(plan: &KinesisBusPlan) -> Result<Stream> {
+        let name = &plan.stream;
         let access = Service {
             user: "bus.kinesis",
             endpoint_variable: "AWS_ENDPOINT_URL_KINESIS",
-            region,
-            endpoint,
-            credentials,
+            region: plan.region.as_deref(),
+            endpoint: plan.endpoint.as_deref(),
+            credentials: plan.credentials.as_ref(),
+            ca_file: plan.ca_file.as_deref(),
         }
         .access()?;
         let config = Config::builder()

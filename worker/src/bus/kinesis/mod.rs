@@ -26,7 +26,7 @@ use super::backoff::Backoff;
 use super::feed::{Feed, Out};
 use super::{Arrival, Bus, Message, Place};
 use crate::failure::{Failure, Result};
-use crate::plan::S3CredentialsPlan;
+use crate::plan::ready::KinesisBusPlan;
 use crate::store;
 use crate::time::EventTime;
 
@@ -36,21 +36,6 @@ const LISTED: Duration = Duration::from_secs(10);
 const MISSING: Duration = Duration::from_secs(60);
 /// For so long publishing is tried.
 const PUBLISHING: Duration = Duration::from_secs(60);
-
-/// Which stream, and how it is reached.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Target<'a> {
-    pub stream: &'a str,
-    pub region: Option<&'a str>,
-    pub endpoint: Option<&'a str>,
-    pub credentials: Option<&'a S3CredentialsPlan>,
-}
-
-impl Target<'_> {
-    fn open(&self) -> Result<Stream> {
-        Stream::open(self.stream, self.region, self.endpoint, self.credentials)
-    }
-}
 
 /// What the reader tells, in order.
 #[derive(Debug)]
@@ -84,9 +69,9 @@ pub(super) struct KinesisBus {
 
 impl KinesisBus {
     /// Starts to read.
-    pub fn open(target: Target<'_>, limit: u64, position: Option<&str>) -> Result<KinesisBus> {
-        let stream = target.open()?;
-        let marks = position.map(|text| (text, ledger::read(text, target.stream)));
+    pub fn open(plan: &KinesisBusPlan, limit: u64, position: Option<&str>) -> Result<KinesisBus> {
+        let stream = Stream::open(plan)?;
+        let marks = position.map(|text| (text, ledger::read(text, &plan.stream)));
         if let Some((text, None)) = &marks {
             let position: String = text.chars().take(200).collect();
             warn!(
@@ -95,7 +80,7 @@ impl KinesisBus {
             );
         }
         let marks = marks.and_then(|(_, marks)| marks).unwrap_or_default();
-        let ledger = Ledger::new(target.stream, marks.clone());
+        let ledger = Ledger::new(&plan.stream, marks.clone());
         let feed = Feed::start(|out| Reader::new(stream, out, marks).run())?;
         Ok(KinesisBus {
             feed,
@@ -297,11 +282,11 @@ impl Reader {
 /// Publishes a record; tried for a minute where it is worth it. An answer that was lost may mean
 /// that it is published twice.
 pub(super) async fn publish(
-    target: Target<'_>,
+    plan: &KinesisBusPlan,
     bytes: Bytes,
     partition_key: &str,
 ) -> Result<Place> {
-    let stream = target.open()?;
+    let stream = Stream::open(plan)?;
     let key = partition_key.to_owned();
     // Connections are kept on the stores' thread.
     let task = store::io()?.spawn(async move {

@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use worldstream::sample::{self, SampleSpec};
-use worldstream_tests::bed::{Bed, SharedFolder};
 
-use worldstream_tests::{Arrival, GateProcess};
-
-use crate::operator::Operator;
+use super::operator::Operator;
+use crate::bed::{Bed, SharedFolder};
+use crate::{Arrival, GateProcess};
 
 /// The key that the gate lets in, which must be seen nowhere.
 pub const KEY: &str = "planted-a1b2c3d4e5f60718";
@@ -21,10 +20,15 @@ pub const BASELINE: &str = "s2_event_stream_baseline_6B";
 /// Long enough for anything on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(180);
 
+/// A namespace of a case. It goes with this, unless the case failed.
 pub struct Space {
+    /// The cluster.
     pub bed: &'static dyn Bed,
+    /// Its name.
     pub namespace: String,
+    /// The gate that its streams push to.
     pub gate: GateProcess,
+    port: u16,
     worlds: SharedFolder,
     dir: TempDir,
 }
@@ -37,6 +41,7 @@ impl Space {
         space
     }
 
+    /// The same without its Secret.
     pub fn without_secret(
         operator: &Operator,
         name: &str,
@@ -84,11 +89,13 @@ impl Space {
             bed,
             namespace,
             gate,
+            port,
             worlds,
             dir,
         }
     }
 
+    /// Makes the Secret with the gate's key.
     pub fn make_secret(&self) {
         let secret = json!({
             "apiVersion": "v1",
@@ -106,10 +113,20 @@ impl Space {
 
     /// Writes a world, which pods find at `/worlds/<name>`.
     pub fn world(&self, name: &str, rows: u64) {
-        let mut spec = SampleSpec::new(self.path(name), 7, rows, 1);
+        self.world_of(name, 7, rows);
+    }
+
+    /// The same, with events of its own: of another seed.
+    pub fn world_of(&self, name: &str, seed: u64, rows: u64) {
+        let mut spec = SampleSpec::new(self.path(name), seed, rows, 1);
         spec.run_root = Some(format!("/worlds/{name}"));
         spec.raw = false;
         sample::write(&spec, &|_| {}).unwrap();
+    }
+
+    /// The gate's URL for pods.
+    pub fn gate_url(&self) -> String {
+        format!("http://ingestion-gate:{}", self.port)
     }
 
     /// Where a world lies on this machine.
@@ -137,6 +154,7 @@ impl Space {
         self.bed.apply(&list.to_string()).unwrap();
     }
 
+    /// kubectl in the namespace.
     pub fn kubectl(&self, args: &[&str]) -> String {
         let mut all = vec!["-n", &self.namespace];
         all.extend(args);
@@ -160,16 +178,19 @@ impl Space {
         self.kubectl(&["patch", "ws", stream, "--type=merge", "-p", &patch]);
     }
 
+    /// An object.
     pub fn get(&self, kind: &str, name: &str) -> Value {
         serde_json::from_str(&self.kubectl(&["get", kind, name, "-o", "json"])).unwrap()
     }
 
+    /// All objects of a kind.
     pub fn list(&self, kind: &str) -> Vec<Value> {
         let list: Value =
             serde_json::from_str(&self.kubectl(&["get", kind, "-o", "json"])).unwrap();
         list["items"].as_array().unwrap().clone()
     }
 
+    /// A stream's status.
     pub fn status(&self, stream: &str) -> Value {
         self.get("ws", stream)["status"].clone()
     }
@@ -195,6 +216,7 @@ impl Space {
         last
     }
 
+    /// Waits until it is so; `explain` says how it is instead.
     #[track_caller]
     pub fn wait(
         &self,
@@ -214,6 +236,7 @@ impl Space {
         }
     }
 
+    /// Waits for a stream's phase; gives its status.
     #[track_caller]
     pub fn phase(&self, stream: &str, phase: &str) -> Value {
         self.until(stream, phase, |status| status["phase"] == phase)
@@ -223,7 +246,7 @@ impl Space {
     pub fn arrivals(&self) -> Vec<Arrival> {
         // What the gate has seen is in its files when it has answered.
         self.gate.summary();
-        worldstream_tests::inside::whole_lines(&self.gate.record_all)
+        crate::inside::whole_lines(&self.gate.record_all)
             .iter()
             .map(|line| serde_json::from_str(line).expect("an arrival"))
             .collect()
@@ -233,7 +256,7 @@ impl Space {
     pub fn admitted_of(&self, stream: &str) -> Vec<Value> {
         let run = self.status(stream)["platformRunId"].clone();
         self.gate.summary();
-        let lines = worldstream_tests::inside::whole_lines(&self.gate.record);
+        let lines = crate::inside::whole_lines(&self.gate.record);
         let all = lines
             .iter()
             .map(|line| serde_json::from_str::<Value>(line).expect("an envelope"));

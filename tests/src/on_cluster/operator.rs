@@ -1,25 +1,29 @@
 //! The operator, installed by its chart for as long as this lives.
 
-use worldstream_tests::bed::{Bed, Images};
-use worldstream_tests::repository;
+use crate::bed::{Bed, Images};
+use crate::repository;
 
+/// The namespace that it is installed in.
 pub const SYSTEM: &str = "worldstream-suite";
 
 /// An operator that runs in the cluster with the rights of its chart, and looks after all
 /// namespaces.
 pub struct Operator {
+    /// The cluster.
     pub bed: &'static dyn Bed,
+    /// This checkout's images.
     pub images: &'static Images,
     /// The node that it runs on.
     pub node: String,
 }
 
 impl Operator {
+    /// Installs it and waits until it leads.
     pub fn install() -> Operator {
-        let bed = worldstream_tests::cluster(2);
+        let bed = crate::cluster(2);
         // Built before threads ask for it.
-        worldstream_tests::program();
-        let images = worldstream_tests::images(bed);
+        crate::program();
+        let images = crate::images(bed);
         bed.place().enter().unwrap();
         bed.restricted_namespace(SYSTEM).unwrap();
         let node = bed.nodes().unwrap().swap_remove(0);
@@ -51,7 +55,7 @@ impl Operator {
                 .kubectl(["-n", SYSTEM, "get", kind, "-o", &path])
                 .unwrap()
         };
-        worldstream_tests::stream::until("an operator that leads", || {
+        crate::stream::until("an operator that leads", || {
             let holders = names("leases", ".spec.holderIdentity");
             let pods = names("pods", ".metadata.name");
             let mut holders = holders.split_whitespace();
