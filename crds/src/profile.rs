@@ -11,12 +11,14 @@ use crate::policy::{GateCheck, OnOutputFailure, Overload};
 
 mod checkpoints;
 mod gate;
+mod oracle;
 mod ready;
 mod sources;
 mod worker;
 
 pub use checkpoints::*;
 pub use gate::*;
+pub use oracle::*;
 pub use ready::*;
 pub use sources::*;
 pub use worker::*;
@@ -49,6 +51,8 @@ pub struct StreamProfileSpec {
     pub context_outputs: ContextOutputs,
     /// What must hold of a world before its first event is sent.
     pub require: RequireSpec,
+    /// Views that are missing: whether they are built before the stream begins, in a cluster.
+    pub oracle: OracleSpec,
     /// The Ingestion Gate (IG) that events are pushed to.
     pub gate: GateSpec,
     /// Who pushes.
@@ -64,8 +68,8 @@ pub struct StreamProfileSpec {
     /// What a WorldStream may leave out.
     pub defaults: DefaultsSpec,
     /// The folder below which each platform run has its own, with everything that the run writes:
-    /// of this machine, or `s3://bucket/prefix`, reached as `world.s3` says. In a cluster a folder is
-    /// the pod's own and goes with it, and only what lies in S3 stays.
+    /// of this machine, or `s3://bucket/prefix`, reached as `world.s3` says. In a cluster a folder
+    /// lies in the pod and goes with it.
     /// Example: `runs/fraud-platform`, with `runs/fraud-platform/platform_20260101T000000Z` in it.
     #[schemars(length(min = 1, max = 1024))]
     pub runs_root: String,
@@ -80,6 +84,7 @@ impl Default for StreamProfileSpec {
             traffic_outputs: TrafficOutputs::default(),
             context_outputs: ContextOutputs::default(),
             require: RequireSpec::default(),
+            oracle: OracleSpec::default(),
             gate: GateSpec::default(),
             producer: ProducerSpec::default(),
             checkpoints: CheckpointsSpec::default(),
@@ -163,9 +168,14 @@ pub struct S3Spec {
     /// Who we say that we are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials: Option<S3CredentialsSpec>,
-    /// A file of PEM certificates to trust instead of the built-in roots, for https.
+    /// A file of PEM certificates to trust instead of the built-in roots, for https; without a
+    /// cluster alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<String>,
+    /// The same from a ConfigMap in the profile's namespace, in a cluster alone. Example:
+    /// `{name: minio-ca, key: ca.pem}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_config_map: Option<KeyRef>,
     /// Attempts for one request, the first included, when the store is away; 1 or more. Between
     /// them it is waited for 100 ms, doubled each time up to 2 s, and a random part of up to the
     /// same length.
@@ -185,6 +195,7 @@ impl Default for S3Spec {
             anonymous: false,
             credentials: None,
             ca_file: None,
+            ca_config_map: None,
             attempts: 50,
             unavailable_for: DurationText::secs(60),
         }

@@ -209,6 +209,12 @@ fn of_trigger(context: &Context, touched: Vec<Key>) {
     touched.into_iter().for_each(|key| queue.now(key));
 }
 
+const PROFILE: build::Resource = build::Resource {
+    api_version: "worldstream.io/v1alpha1",
+    kind: "StreamProfile",
+    plural: "streamprofiles",
+};
+
 /// What is watched in one namespace, or in all.
 struct Scope {
     client: Client,

@@ -2,6 +2,7 @@
 
 mod ends;
 mod verify;
+mod views;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -154,7 +155,7 @@ pub fn decide(situation: &Situation<'_>) -> Decision {
     }
     let planned = checkpoints.iter().all(|it| it.planned(lanes));
     if !planned {
-        verify(situation, &mut decision);
+        verify(situation, &outputs, &checkpoints, &mut decision);
         return decision;
     }
     decision.picture.verification = Verification::Verified;
@@ -236,8 +237,9 @@ fn freeze(situation: &Situation<'_>, decision: &mut Decision) -> bool {
     let checkpoints = build::checkpoints(stream, &run, &validated.outputs, lanes);
     let names: Vec<String> = checkpoints.iter().map(|it| it.name.clone()).collect();
     let mut children = vec![plan];
-    children.extend(build::roles(stream, Kind::Preflight, &names));
-    children.extend(build::roles(stream, Kind::Worker, &names));
+    for kind in [Kind::Preflight, Kind::Worker] {
+        children.extend(build::roles(stream, &validated.pods, kind, &names));
+    }
     children.extend(checkpoints);
     decision.todo.push(Action::Apply(children));
     if situation.clock.is_none() {
@@ -440,10 +442,11 @@ fn stream_outputs(
             decision.todo.extend(action(stream, order.as_ref(), todo));
         }
     }
-    if creates {
+    if let (true, Some(order)) = (creates, &order) {
         // Made when the plan was frozen; if somebody took them away a Job waits for them, and a
         // worker's replacement need not.
-        let roles = build::roles(stream, Kind::Worker, &checkpoints);
+        let pods = &order.validated.pods;
+        let roles = build::roles(stream, pods, Kind::Worker, &checkpoints);
         decision.todo.push(Action::Apply(roles));
     }
     if decision.picture.clock.mode == ClockMode::Settling {

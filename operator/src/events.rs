@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use tokio::sync::mpsc;
-use worldstream_crds::{Phase, WorkerState, WorldStreamStatus};
+use worldstream_crds::{ConditionReason, Phase, ViewState, WorkerState, WorldStreamStatus};
 
 use crate::api::MANAGER;
 use crate::build;
@@ -61,8 +61,32 @@ pub fn between(before: &WorldStreamStatus, after: &WorldStreamStatus) -> Vec<Tol
             });
         }
     }
+    let building = |status| {
+        let why = ConditionReason::BuildingViews.as_str();
+        condition(status, "WorldVerified").filter(|(_, reason, _)| *reason == why)
+    };
+    if let (None, Some((_, reason, message))) = (building(before), building(after)) {
+        all.push(Told {
+            warning: false,
+            reason: reason.to_owned(),
+            note: message.to_owned(),
+        });
+    }
     for output in &after.outputs {
         let was = before.outputs.iter().find(|it| it.output == output.output);
+        let missing = was
+            .and_then(|it| it.view.as_ref())
+            .is_some_and(|it| it.state != ViewState::Built);
+        if let Some(view) = &output.view
+            && view.state == ViewState::Built
+            && missing
+        {
+            all.push(Told {
+                warning: false,
+                reason: "ViewBuilt".to_owned(),
+                note: format!("{}: a view of {} rows", output.output, view.rows),
+            });
+        }
         let was = was.map(|it| it.state);
         let finished = output.state == WorkerState::Finished && was != Some(WorkerState::Finished);
         if finished {

@@ -18,6 +18,8 @@ pub type Texts = BTreeMap<(String, String), String>;
 /// A Secret or ConfigMap entry that is mounted as a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mounted {
+    /// The field that asks for it, such as `spec.gate.auth.apiKey`.
+    pub path: String,
     /// Whether it is a Secret, else a ConfigMap.
     pub secret: bool,
     /// The object's name.
@@ -140,7 +142,7 @@ fn mount_references(
         let folder = format!("{CERTIFICATES}/{}", slug(path));
         fields.remove("caConfigMap");
         fields.insert("caFile".into(), json!(format!("{folder}/{ENTRY}")));
-        mounted.push(mount(false, entry, folder));
+        mounted.push(mount(path, false, entry, folder));
     }
     let Some(entry) = key_ref(fields.get("secret")) else {
         return false;
@@ -148,7 +150,7 @@ fn mount_references(
     let folder = format!("{SECRETS}/{}", slug(path));
     fields.remove("secret");
     fields.insert("file".into(), json!(format!("{folder}/{ENTRY}")));
-    mounted.push(mount(true, entry, folder));
+    mounted.push(mount(path, true, entry, folder));
     true
 }
 
@@ -194,8 +196,9 @@ fn as_value(profile: &StreamProfileSpec) -> Value {
     serde_json::to_value(profile).unwrap_or_default()
 }
 
-fn mount(secret: bool, entry: KeyRef, folder: String) -> Mounted {
+fn mount(path: &str, secret: bool, entry: KeyRef, folder: String) -> Mounted {
     Mounted {
+        path: path.to_owned(),
         secret,
         name: entry.name,
         key: entry.key,

@@ -300,7 +300,14 @@ fn ready(picture: &Picture, accepted: &Says, end: &End, phase: Phase) -> Says {
         Phase::Suspended => return no(Why::Suspended, Why::Suspended.meaning()),
         Phase::Suspending => return no(Why::Suspending, Why::Suspending.meaning()),
         Phase::Pending => return no(Why::NotStarted, Why::NotStarted.meaning()),
-        Phase::Verifying => return no(Why::Preflight, Why::Preflight.meaning()),
+        Phase::Verifying => {
+            return match &picture.verification {
+                Verification::Running(Some((why @ Why::BuildingViews, message))) => {
+                    no(*why, message)
+                }
+                _ => no(Why::Preflight, Why::Preflight.meaning()),
+            };
+        }
         _ => {}
     }
     if picture.released {
@@ -438,6 +445,15 @@ fn coarse(status: &WorldStreamStatus) -> WorldStreamStatus {
         output.percent = 0;
         output.event_time = None;
         output.lag = None;
+        if let Some(view) = &mut output.view {
+            (view.percent, view.rows, view.of) = (0, 0, 0);
+        }
+    }
+    // How far builds are is in the message.
+    for condition in &mut status.conditions {
+        if condition.reason == Why::BuildingViews.as_str() {
+            condition.message = String::new();
+        }
     }
     status
 }

@@ -16,7 +16,6 @@ pub mod proxy;
 pub mod relay;
 pub mod s3;
 pub mod stream;
-pub mod tunnel;
 
 mod cluster;
 mod gate;
@@ -30,7 +29,7 @@ pub use made::MadeWorld;
 pub use postgres::PostgresServer;
 pub use program::{Finished, Program, Running, built, profile_folder, program, run};
 pub use proxy::Proxy;
-pub use record::{Arrival, arrivals, envelopes, json_lines, monotonic};
+pub use record::{Arrival, Repeats, arrivals, envelopes, json_lines, monotonic};
 pub use relay::Relay;
 pub use worldstream_bed as bed;
 pub use worldstream_bed::plain_environment;

@@ -4,6 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::ViewStatus;
 use crate::duration::DurationText;
 
 /// How a stream stands. Event times are RFC 3339 with microseconds; counts are of events.
@@ -234,6 +235,9 @@ pub struct OutputStatus {
     /// What became of its events, once it is finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt: Option<OutputReceiptStatus>,
+    /// How far its view is, where preflight found none and `oracle.buildViews` lets it be built.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub view: Option<ViewStatus>,
 }
 
 /// Why an output is sent.

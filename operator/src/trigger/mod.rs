@@ -114,7 +114,7 @@ async fn apply(
         return Ok(());
     }
     for child in &children.all {
-        context.server.apply(key, child).await?;
+        context.server.apply(key, child, known.is_none()).await?;
     }
     // The pods of the new template have the new plan; nobody reads the old one again.
     let old = deployment.map(|it| it.plan.as_str()).unwrap_or_default();

@@ -20,17 +20,24 @@ pub fn demo(bed: &dyn Bed, root: &Path, images: &Images) -> Result<()> {
     let chart = |name: &str| root.join("charts").join(name).display().to_string();
     let helm = |name: &str, more: &[String]| {
         let folder = chart(name);
-        let mut args = ["upgrade", "--install", name, &folder].map(String::from).to_vec();
+        let mut args = ["upgrade", "--install", name, &folder]
+            .map(String::from)
+            .to_vec();
         args.extend(["--namespace", SYSTEM, "--create-namespace"].map(String::from));
         args.extend_from_slice(more);
         // The addresses of images are long, and those of this cluster alone.
-        stage(&format!("helm upgrade --install {name}"), || bed.helm(&args))
+        stage(&format!("helm upgrade --install {name}"), || {
+            bed.helm(&args)
+        })
     };
     // Definitions that are there already, from whomever, are taken over.
     helm("worldstream-crds", &["--take-ownership".to_owned()])?;
     let mut values = vec!["--wait".to_owned(), "--timeout=5m".to_owned()];
     let set = |name: &str, value: &str| ["--set".to_owned(), format!("{name}={value}")];
-    for (name, image) in [("image", &images.operator), ("worker.image", &images.worker)] {
+    for (name, image) in [
+        ("image", &images.operator),
+        ("worker.image", &images.worker),
+    ] {
         let (repository, tag) = image.rsplit_once(':').unwrap_or((image, "latest"));
         values.extend(set(&format!("{name}.repository"), repository));
         values.extend(set(&format!("{name}.tag"), tag));
@@ -65,8 +72,18 @@ pub fn demo(bed: &dyn Bed, root: &Path, images: &Images) -> Result<()> {
         within(&["delete", "job", "world-a", "--ignore-not-found"])?;
         apply(&sample("demo/gate_and_world.yaml")?.replace(SAMPLE_IMAGE, &ours))?;
         apply(&sample("samples/cluster/streamprofile.yaml")?)?;
-        within(&["rollout", "status", "deployment/ingestion-gate", "--timeout=5m"])?;
-        within(&["wait", "--for=condition=Complete", "job/world-a", "--timeout=5m"])
+        within(&[
+            "rollout",
+            "status",
+            "deployment/ingestion-gate",
+            "--timeout=5m",
+        ])?;
+        within(&[
+            "wait",
+            "--for=condition=Complete",
+            "job/world-a",
+            "--timeout=5m",
+        ])
     })?;
     say("the next command starts two replays of the world, which take half a minute:");
     say(format_args!(
@@ -76,7 +93,16 @@ pub fn demo(bed: &dyn Bed, root: &Path, images: &Images) -> Result<()> {
 }
 
 fn there(bed: &dyn Bed, kind: &str, name: &str) -> Result<bool> {
-    let args = ["-n", REPLAYS, "get", kind, name, "--ignore-not-found", "-o", "name"];
+    let args = [
+        "-n",
+        REPLAYS,
+        "get",
+        kind,
+        name,
+        "--ignore-not-found",
+        "-o",
+        "name",
+    ];
     Ok(!bed.kubectl(args)?.trim().is_empty())
 }
 

@@ -23,7 +23,9 @@ const ALL: u64 = ROWS + 3 * ROWS / 2;
 /// The commands of README's block, without their comments.
 fn commands() -> Vec<String> {
     let readme = std::fs::read_to_string(repository().join("README.md")).unwrap();
-    let (_, block) = readme.split_once("```sh cluster\n").expect("README's block");
+    let (_, block) = readme
+        .split_once("```sh cluster\n")
+        .expect("README's block");
     let (block, _) = block.split_once("```").unwrap();
     let line = |line: &str| line.split(" #").next().unwrap().trim().to_owned();
     block.lines().map(line).collect()
@@ -77,7 +79,11 @@ impl Replays<'_> {
         let end = Instant::now() + PATIENCE;
         while !so() {
             let seen = || self.kubectl(&["get", "ws,sckpt,jobs,pods", "-o", "wide"]);
-            assert!(Instant::now() < end, "{what}: not within {PATIENCE:?}\n{}", seen());
+            assert!(
+                Instant::now() < end,
+                "{what}: not within {PATIENCE:?}\n{}",
+                seen()
+            );
             std::thread::sleep(Duration::from_millis(500));
         }
     }
@@ -152,9 +158,8 @@ fn gate(operator: &Operator) -> Value {
 fn receipts_add_up(status: &Value) {
     let outputs = status["outputs"].as_array().unwrap();
     let receipts = outputs.iter().map(|it| &it["receipt"]);
-    let count = |field: &str| -> u64 {
-        receipts.clone().map(|it| it[field].as_u64().unwrap()).sum()
-    };
+    let count =
+        |field: &str| -> u64 { receipts.clone().map(|it| it[field].as_u64().unwrap()).sum() };
     assert_eq!(outputs.len(), 4, "{status:#}");
     assert_eq!(count("rows"), ALL, "{status:#}");
     assert_eq!(count("admitted"), ALL, "{status:#}");
@@ -197,18 +202,29 @@ fn an_upgrade_restarts_no_stream(operator: &Operator, replays: &Replays<'_>) {
         },
     });
     operator.bed.apply(&stream.to_string()).unwrap();
-    replays.wait("lasts: Running", || replays.status("lasts")["phase"] == "Running");
+    replays.wait("lasts: Running", || {
+        replays.status("lasts")["phase"] == "Running"
+    });
     let pods = || {
         let all = replays.of("pods", "lasts");
         let running = all.iter().filter(|it| it["status"]["phase"] == "Running");
-        let mut uids: Vec<_> = running.map(|it| it["metadata"]["uid"].to_string()).collect();
+        let mut uids: Vec<_> = running
+            .map(|it| it["metadata"]["uid"].to_string())
+            .collect();
         uids.sort();
         uids
     };
     let (before, plan) = (pods(), replays.status("lasts")["plan"].clone());
     assert_eq!(before.len(), 4);
     let leader = || {
-        let args = ["-n", SYSTEM, "get", "leases", "-o", "jsonpath={.items[*].spec.holderIdentity}"];
+        let args = [
+            "-n",
+            SYSTEM,
+            "get",
+            "leases",
+            "-o",
+            "jsonpath={.items[*].spec.holderIdentity}",
+        ];
         operator.bed.kubectl(args).unwrap()
     };
     let led = leader();
@@ -222,7 +238,15 @@ fn an_upgrade_restarts_no_stream(operator: &Operator, replays: &Replays<'_>) {
     };
     upgrade("worldstream-crds", &["--take-ownership"]);
     // An image that is nowhere: a worker that took it would not start.
-    upgrade("worldstream", &["--set", "worker.image.tag=later", "--set", "log.format=json"]);
+    upgrade(
+        "worldstream",
+        &[
+            "--set",
+            "worker.image.tag=later",
+            "--set",
+            "log.format=json",
+        ],
+    );
     replays.wait("another operator to lead", || {
         let now = leader();
         !now.trim().is_empty() && now != led
@@ -241,7 +265,9 @@ fn an_upgrade_restarts_no_stream(operator: &Operator, replays: &Replays<'_>) {
             r#"{"spec": {"paused": true}}"#,
         ])
         .unwrap();
-    replays.wait("lasts: Paused", || replays.status("lasts")["phase"] == "Paused");
+    replays.wait("lasts: Paused", || {
+        replays.status("lasts")["phase"] == "Paused"
+    });
     assert_eq!(pods(), before, "workers were replaced");
     assert_eq!(replays.status("lasts")["plan"], plan);
     operator
@@ -257,7 +283,9 @@ fn an_upgrade_restarts_no_stream(operator: &Operator, replays: &Replays<'_>) {
             r#"{"spec": {"paused": false, "speedup": 0}}"#,
         ])
         .unwrap();
-    replays.wait("lasts: Completed", || replays.status("lasts")["phase"] == "Completed");
+    replays.wait("lasts: Completed", || {
+        replays.status("lasts")["phase"] == "Completed"
+    });
     receipts_add_up(&replays.status("lasts"));
     assert_eq!(gate(operator)["duplicate"], 0);
     replays.wait("what it left to go", || {

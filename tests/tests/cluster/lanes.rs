@@ -99,7 +99,10 @@ pub fn cursors_in_files_on_a_volume(operator: &Operator) {
     let own = &space.list("sckpt")[0]["status"];
     let saved: Value = serde_json::from_slice(&std::fs::read(&cursor).unwrap()).unwrap();
     println!("files: {cursor}: {saved}");
-    assert_eq!(saved["last_row_index"], own["cursor"]["lastRowIndex"], "{own:#}");
+    assert_eq!(
+        saved["last_row_index"], own["cursor"]["lastRowIndex"],
+        "{own:#}"
+    );
 }
 
 /// The paths of all files below a folder.

@@ -31,7 +31,11 @@ pub fn of_several_operators_one_works(operator: &Operator) {
         let label = format!("worldstream.io/stream={stream}");
         space.wait(
             "the first Job",
-            || !space.kubectl(&["get", "jobs", "-l", &label, "-o", "name"]).is_empty(),
+            || {
+                !space
+                    .kubectl(&["get", "jobs", "-l", &label, "-o", "name"])
+                    .is_empty()
+            },
             |space| format!("{:#}", space.status(stream)),
         );
     };
@@ -53,17 +57,34 @@ pub fn of_several_operators_one_works(operator: &Operator) {
     second.signal(Signal::Continue);
     let end = second.end();
     assert_eq!(end.code(), Some(1), "{}", second.log());
-    assert!(second.log().contains("the lease is lost"), "{}", second.log());
+    assert!(
+        second.log().contains("the lease is lost"),
+        "{}",
+        second.log()
+    );
 
     // One that another robs of it, too.
     stream("three", 3);
     some_job("three");
     let patch = json!({ "spec": { "holderIdentity": "a robber" } }).to_string();
-    let lease = ["-n", SYSTEM, "patch", "lease", &space.namespace, "--type=merge", "-p", &patch];
+    let lease = [
+        "-n",
+        SYSTEM,
+        "patch",
+        "lease",
+        &space.namespace,
+        "--type=merge",
+        "-p",
+        &patch,
+    ];
     space.bed.kubectl(lease).unwrap();
     let end = third.end();
     assert_eq!(end.code(), Some(1), "{}", third.log());
-    assert!(third.log().contains("another process has it"), "{}", third.log());
+    assert!(
+        third.log().contains("another process has it"),
+        "{}",
+        third.log()
+    );
 
     // One that is told to stop gives it up: the next need not wait for its end.
     let mut fourth = start("fourth");

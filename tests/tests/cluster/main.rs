@@ -6,6 +6,7 @@
 //! only these.
 
 mod away;
+mod builds;
 mod crashes;
 mod deleted;
 mod ends;
@@ -27,6 +28,7 @@ mod room;
 mod scale;
 mod server;
 mod space;
+mod stores;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -52,6 +54,18 @@ const GROUPS: &[&[Case]] = &[
             deleted::a_deleted_stream_takes_what_it_owned_and_nothing_else,
         ),
         ("taken", deleted::a_name_that_is_taken_is_said_and_heals),
+    ],
+    &[
+        ("builds", builds::missing_views_are_built_and_streamed),
+        (
+            "unbuilt",
+            builds::a_view_that_cannot_be_built_is_said_and_mended,
+        ),
+        ("rebuilt", builds::a_killed_build_goes_on),
+        (
+            "stores",
+            stores::worlds_in_s3_with_cursors_in_postgres_stream_as_from_disk,
+        ),
     ],
     &[
         ("pace", pace::all_outputs_follow_the_published_clock),

@@ -91,7 +91,10 @@ pub fn a_failed_output_stops_the_others_by_policy(operator: &Operator) {
     // Of a part that was opened before it is another code than of one that is compared first.
     let codes = ["STREAM_VIEW_CHANGED", "STREAM_FAILED"];
     assert!(codes.iter().any(|it| code == *it), "{status:#}");
-    assert_eq!(condition(&status, "Failed"), ("True", code.as_str().unwrap()));
+    assert_eq!(
+        condition(&status, "Failed"),
+        ("True", code.as_str().unwrap())
+    );
     assert_eq!(others(&status, FRAUD), ["Stopped"; 3], "{status:#}");
     // The other goes on without its traffic, and says so.
     let status = space.until("goes-on", "its output's failure", failed);
@@ -111,7 +114,10 @@ pub fn a_failed_output_stops_the_others_by_policy(operator: &Operator) {
     let status = space.phase("goes-on", "Failed");
     assert_eq!(others(&status, FRAUD), ["Finished"; 3], "{status:#}");
     let failure = &output(&status, FRAUD)["failure"]["reason"];
-    assert_eq!(condition(&status, "Failed"), ("True", failure.as_str().unwrap()));
+    assert_eq!(
+        condition(&status, "Failed"),
+        ("True", failure.as_str().unwrap())
+    );
     // Mended, both go on where they stood.
     for name in names {
         std::fs::rename(kept(name), part(name)).unwrap();

@@ -67,7 +67,12 @@ impl<'a> Recorded<'a> {
         }
         self.see(
             "While it runs",
-            &["get ws,sckpt", "get ws,sckpt -o wide", "get pods", "describe ws world-a-fraud"],
+            &[
+                "get ws,sckpt",
+                "get ws,sckpt -o wide",
+                "get pods",
+                "describe ws world-a-fraud",
+            ],
         );
     }
 

@@ -16,9 +16,8 @@ fn rounds(space: &Space, stream: &str) -> BTreeMap<String, String> {
     let label = format!("worldstream.io/stream={stream},worldstream.io/component=worker");
     let pods = space.kubectl(&["get", "pods", "-l", &label, "-o", "json"]);
     let pods: Value = serde_json::from_str(&pods).unwrap();
-    let alive = |pod: &&Value| {
-        pod["status"]["phase"] == "Running" || pod["status"]["phase"] == "Pending"
-    };
+    let alive =
+        |pod: &&Value| pod["status"]["phase"] == "Running" || pod["status"]["phase"] == "Pending";
     let all = pods["items"].as_array().unwrap().iter().filter(alive);
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     all.map(|pod| {
@@ -36,7 +35,9 @@ pub fn a_changed_template_replaces_as_the_profile_says(operator: &Operator) {
         spec["worker"]["podTemplate"]["labels"] = json!({ "round": "1" });
     });
     space.world("a", ROWS);
-    space.profile("now", |spec| spec["worker"]["rollout"] = json!("Immediately"));
+    space.profile("now", |spec| {
+        spec["worker"]["rollout"] = json!("Immediately")
+    });
     let stream = |name: &str, number: u32, profile: &str| {
         let more = json!({
             "profile": profile,
@@ -58,12 +59,17 @@ pub fn a_changed_template_replaces_as_the_profile_says(operator: &Operator) {
     let [at_once, later] = names.map(|name| rounds(&space, name));
     assert!(all_of("at-once", "1") && all_of("later", "1"));
     for profile in ["now", "replay"] {
-        let patch = json!({ "spec": { "worker": { "podTemplate": { "labels": { "round": "2" } } } } });
+        let patch =
+            json!({ "spec": { "worker": { "podTemplate": { "labels": { "round": "2" } } } } });
         let patch = patch.to_string();
         space.kubectl(&["patch", "sp", profile, "--type=merge", "-p", &patch]);
     }
     let explain = |space: &Space| space.kubectl(&["get", "pods,jobs", "-o", "wide"]);
-    space.wait("workers of the new template", || all_of("at-once", "2"), explain);
+    space.wait(
+        "workers of the new template",
+        || all_of("at-once", "2"),
+        explain,
+    );
     space.until("at-once", "going on", |status| status["phase"] == "Running");
     let now = rounds(&space, "at-once");
     assert!(now.keys().all(|uid| !at_once.contains_key(uid)));
@@ -72,15 +78,27 @@ pub fn a_changed_template_replaces_as_the_profile_says(operator: &Operator) {
     space.patch("later", json!({ "suspend": true }));
     space.phase("later", "Suspended");
     space.patch("later", json!({ "suspend": false }));
-    space.wait("the new template after it", || all_of("later", "2"), explain);
+    space.wait(
+        "the new template after it",
+        || all_of("later", "2"),
+        explain,
+    );
     for name in names {
         space.patch(name, json!({ "speedup": 0 }));
         let status = space.phase(name, "Completed");
         // The plan is as it was, whoever changed the speed since.
-        assert_eq!(condition(&status, "ProfileDrifted").0, "False", "{status:#}");
+        assert_eq!(
+            condition(&status, "ProfileDrifted").0,
+            "False",
+            "{status:#}"
+        );
         space.every_event_once(name, ALL);
     }
-    assert_eq!(space.arrivals().len() as u64, 2 * ALL, "events were sent twice");
+    assert_eq!(
+        space.arrivals().len() as u64,
+        2 * ALL,
+        "events were sent twice"
+    );
 }
 
 /// The gate takes nothing and the worker is killed each time: its cursor never moves, and after
@@ -106,7 +124,11 @@ pub fn a_worker_that_gets_nowhere_is_given_up(operator: &Operator) {
         killed == 0 && condition(status, "Failed").1 == "CrashLoop"
     });
     let status = space.phase("loops", "Failed");
-    assert_eq!(condition(&status, "Failed"), ("True", "CrashLoop"), "{status:#}");
+    assert_eq!(
+        condition(&status, "Failed"),
+        ("True", "CrashLoop"),
+        "{status:#}"
+    );
     let message = status["outputs"][0]["failure"]["message"].as_str().unwrap();
     assert!(message.contains("137"), "{message}");
     println!("nowhere: {message}");

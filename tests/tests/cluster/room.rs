@@ -23,7 +23,8 @@ impl<'a> Room<'a> {
 
     fn patch(&self, much: Value) {
         let (node, subresource) = (format!("node/{}", self.node), "--subresource=status");
-        let patch = json!({ "status": { "capacity": { ROOM: much }, "allocatable": { ROOM: much } } });
+        let patch =
+            json!({ "status": { "capacity": { ROOM: much }, "allocatable": { ROOM: much } } });
         let args = ["patch", &node, subresource, "--type=merge", "-p"];
         let patch = patch.to_string();
         let args = args.into_iter().chain([patch.as_str()]);
@@ -71,7 +72,8 @@ pub fn two_streams_with_room_for_one_and_a_half_both_end(operator: &Operator) {
         assert_eq!(condition(status, "Degraded").0, "False", "{status:#}");
     }
     // Who found no room is named: in the status, and in the event.
-    let named = |text: &str| text.contains(&format!("Insufficient {ROOM}")) && text.contains("pod ");
+    let named =
+        |text: &str| text.contains(&format!("Insufficient {ROOM}")) && text.contains("pod ");
     let why = releases.iter().filter_map(|it| it["why"].as_str());
     assert!(why.clone().any(named), "{releases:#?}");
     let events = space.list("events");

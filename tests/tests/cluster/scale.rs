@@ -46,9 +46,14 @@ fn size() -> (usize, usize) {
 pub fn many_streams_get_their_jobs_and_rest(operator: &Operator) {
     let (streams, outputs) = size();
     let space = Space::new(operator, "scale", |spec| {
-        let context = ["arrival_events_5B", "s1_arrival_entities_6B", "s3_flow_anchor_with_fraud_6B"];
+        let context = [
+            "arrival_events_5B",
+            "s1_arrival_entities_6B",
+            "s3_flow_anchor_with_fraud_6B",
+        ];
         spec["contextOutputs"]["fraud"] = json!({ "outputIds": context[..outputs - 1] });
-        spec["worker"]["podTemplate"]["nodeSelector"] = json!({ "tests.worldstream.io/nowhere": "" });
+        spec["worker"]["podTemplate"]["nodeSelector"] =
+            json!({ "tests.worldstream.io/nowhere": "" });
         spec["clock"]["primeTimeout"] = json!("2h");
     });
     let all: Vec<Value> = (0..streams)
@@ -63,11 +68,16 @@ pub fn many_streams_get_their_jobs_and_rest(operator: &Operator) {
         space.start(some);
     }
     let said = |took: Duration| took.as_secs_f64();
-    println!("scale: {streams} streams applied in {:.1} s", said(began.elapsed()));
+    println!(
+        "scale: {streams} streams applied in {:.1} s",
+        said(began.elapsed())
+    );
     let began = Instant::now();
     let first = Outside::start(operator, &space.namespace, "first");
     let jobs = streams * outputs;
-    patiently("a checkpoint for each output", || space.count("sckpt") >= jobs);
+    patiently("a checkpoint for each output", || {
+        space.count("sckpt") >= jobs
+    });
     let (reads, writes) = first.requests();
     println!(
         "scale: {jobs} checkpoints, with plan, clock and roles of each stream, after {:.1} s: \
@@ -78,7 +88,10 @@ pub fn many_streams_get_their_jobs_and_rest(operator: &Operator) {
     // Whether all was made is known by the statuses alone.
     patiently("all streams to be suspended", || {
         let all = space.list("ws");
-        all.iter().filter(|it| it["status"]["phase"] == "Suspended").count() == streams
+        all.iter()
+            .filter(|it| it["status"]["phase"] == "Suspended")
+            .count()
+            == streams
     });
     drop(first);
     write_plans(&space);
@@ -105,7 +118,10 @@ pub fn many_streams_get_their_jobs_and_rest(operator: &Operator) {
     patiently("all streams to say so", || {
         let stuck = |it: &Value| it.to_string().contains("\"Unschedulable\"");
         let all = space.list("ws");
-        all.iter().filter(|it| stuck(&it["status"]["conditions"])).count() == streams
+        all.iter()
+            .filter(|it| stuck(&it["status"]["conditions"]))
+            .count()
+            == streams
     });
     assert_eq!(space.count("jobs"), jobs, "a Job twice");
     let mut before = (versions(&space), second.requests().1);
@@ -120,11 +136,25 @@ pub fn many_streams_get_their_jobs_and_rest(operator: &Operator) {
     println!("scale: {reads} reads and {writes} writes for {jobs} Jobs and their statuses");
     let audited = audited(operator, &space);
     std::thread::sleep(REST);
-    assert_eq!(second.requests().1, writes, "the operator wrote something at rest");
+    assert_eq!(
+        second.requests().1,
+        writes,
+        "the operator wrote something at rest"
+    );
     let after = versions(&space);
-    let changed: Vec<_> = after.iter().filter(|it| before.0.get(it.0) != Some(it.1)).collect();
-    assert!(changed.is_empty() && after.len() == before.0.len(), "{changed:#?}");
-    assert_eq!(self::audited(operator, &space), audited, "something was written at rest");
+    let changed: Vec<_> = after
+        .iter()
+        .filter(|it| before.0.get(it.0) != Some(it.1))
+        .collect();
+    assert!(
+        changed.is_empty() && after.len() == before.0.len(),
+        "{changed:#?}"
+    );
+    assert_eq!(
+        self::audited(operator, &space),
+        audited,
+        "something was written at rest"
+    );
     let (now, most) = second.memory();
     println!(
         "scale: no write in {REST:?} of rest; memory {} MiB, at most {} MiB, with {} pods watched; \
@@ -203,7 +233,9 @@ fn audited(operator: &Operator, space: &Space) -> usize {
     };
     let namespace = format!("\"namespace\":\"{}\"", space.namespace);
     let text = std::fs::read_to_string(log).unwrap();
-    text.lines().filter(|line| line.contains(&namespace)).count()
+    text.lines()
+        .filter(|line| line.contains(&namespace))
+        .count()
 }
 
 /// Waits, however long it takes on a busy machine.

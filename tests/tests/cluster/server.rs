@@ -47,7 +47,9 @@ fn workers(space: &Space) -> Vec<(String, u64, String)> {
         let stream = &pod["metadata"]["labels"]["worldstream.io/stream"];
         (
             format!("{} {}", text(stream), text(&pod["metadata"]["uid"])),
-            pod["status"]["containerStatuses"][0]["restartCount"].as_u64().unwrap_or_default(),
+            pod["status"]["containerStatuses"][0]["restartCount"]
+                .as_u64()
+                .unwrap_or_default(),
             text(&pod["status"]["podIP"]),
         )
     });
@@ -70,7 +72,8 @@ pub fn an_api_server_that_is_away_holds_nobody_else_up(operator: &Operator) {
     });
     space.world("a", ROWS);
     space.volume("cursors");
-    let postgres = PostgresServer::start_at(operator.bed.place(), PostgresOptions::default()).unwrap();
+    let postgres =
+        PostgresServer::start_at(operator.bed.place(), PostgresOptions::default()).unwrap();
     let secret = json!({
         "apiVersion": "v1",
         "kind": "Secret",
@@ -99,15 +102,18 @@ pub fn an_api_server_that_is_away_holds_nobody_else_up(operator: &Operator) {
     };
     let so_far = |number: usize| space.admitted_by(&run(number)).len();
     space.start(&[stream(0), stream(1), stream(2)]);
-    for number in 0..3 {
-        space.phase(names[number], "Running");
-        let what = format!("events of {}", names[number]);
-        let state = |space: &Space| format!("{:#}", space.status(names[number]));
+    for (number, name) in names.iter().enumerate().take(3) {
+        space.phase(name, "Running");
+        let what = format!("events of {name}");
+        let state = |space: &Space| format!("{:#}", space.status(name));
         space.wait(&what, || so_far(number) > 30, state);
     }
     let before = workers(&space);
     assert_eq!(before.len(), 3, "{before:#?}");
-    let kept = before.iter().find(|it| it.0.starts_with("replay ")).unwrap();
+    let kept = before
+        .iter()
+        .find(|it| it.0.starts_with("replay "))
+        .unwrap();
     let figures = format!("{}:9090", kept.2);
     // In the middle of what the operator does for one more.
     space.start(&[stream(3)]);
@@ -129,7 +135,9 @@ pub fn an_api_server_that_is_away_holds_nobody_else_up(operator: &Operator) {
         },
         asked,
     );
-    println!("server: away since {last:.0?} when the last event came of a stream with its cursor there");
+    println!(
+        "server: away since {last:.0?} when the last event came of a stream with its cursor there"
+    );
     assert!(last > unsaved / 2, "it went on for {last:?} alone");
     assert!(last < away_for, "it did not wait");
     let page = page(&figures, "/metrics").expect("the worker's figures");
@@ -146,7 +154,11 @@ pub fn an_api_server_that_is_away_holds_nobody_else_up(operator: &Operator) {
     for (number, before) in [(1, others[0]), (2, others[1])] {
         let (now, name) = (so_far(number), names[number]);
         println!("server: {name} sent {} events meanwhile", now - before);
-        space.wait("it to go on at the end, too", || so_far(number) > now, asked);
+        space.wait(
+            "it to go on at the end, too",
+            || so_far(number) > now,
+            asked,
+        );
     }
     drop(away);
     println!("server: away for {:.0?}", began.elapsed());
@@ -177,5 +189,9 @@ pub fn an_api_server_that_is_away_holds_nobody_else_up(operator: &Operator) {
     }
     let jobs = space.list("jobs");
     assert_eq!(jobs.len(), 2 * names.len(), "a Job twice: {jobs:#?}");
-    assert_eq!(space.arrivals().len() as u64, 4 * ROWS, "events were sent twice");
+    assert_eq!(
+        space.arrivals().len() as u64,
+        4 * ROWS,
+        "events were sent twice"
+    );
 }

@@ -62,7 +62,10 @@ fn alerts_go_off_when_they_should() {
     let tried = text("tests/golden/alerts.yaml");
     for alert in text(ALERTS).split("- alert: ").skip(1) {
         let name = alert.lines().next().unwrap();
-        assert!(tried.contains(&format!("alertname: {name}\n")), "{name} is not tried");
+        assert!(
+            tried.contains(&format!("alertname: {name}\n")),
+            "{name} is not tried"
+        );
     }
     let tests = tests.display().to_string();
     run("promtool", &["test", "rules", &tests], "").unwrap_or_else(|said| panic!("{said}"));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use worldstream_tests::postgres::{PASSWORD, programs};
+use worldstream_tests::postgres::PASSWORD;
 use worldstream_tests::stream::{LONG, Stream, until};
 use worldstream_tests::{GateProcess, Relay, Running};
 
@@ -262,7 +262,7 @@ fn a_full_disk() {
     ));
     bed.server
         .query("ALTER TABLE wsp_checkpoint SET TABLESPACE small;", &[]);
-    let mut snapshot = Command::new(programs().join("psql"));
+    let mut snapshot = Command::new(bed.server.programs().join("psql"));
     let snapshot = snapshot
         .args(["-XAtq", &bed.server.dsn()])
         .args(["-c", "BEGIN ISOLATION LEVEL REPEATABLE READ"])

@@ -2,6 +2,7 @@
 //! process says why it failed.
 
 pub mod audit;
+pub mod build_view;
 pub mod checkpoints;
 pub mod demo;
 pub mod dev_gate;
@@ -77,6 +78,8 @@ pub enum Command {
     Validate(validate::ValidateArgs),
     /// Verify a world for a WorldStream, in its cluster
     Preflight(preflight::PreflightArgs),
+    /// Build the view of an output for a WorldStream, in its cluster
+    BuildView(build_view::BuildViewArgs),
     /// Stream one output of a WorldStream, in its cluster
     Worker(worker::WorkerArgs),
     /// Follow a control bus, and stream the world of each READY message
@@ -134,6 +137,7 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Oracle(args) => oracle::run(&args, json, &mut out),
         Command::Validate(args) => validate::run(&args, json, &mut out),
         Command::Preflight(args) => preflight::run(&args),
+        Command::BuildView(args) => build_view::run(&args),
         Command::Worker(args) => worker::run(&args),
         Command::Ready(args) => ready::run(&args, json, &mut out),
         Command::Audit(args) => audit::run(&args, json, &mut out),
