@@ -8,7 +8,7 @@ PROGRAM := $(or $(CARGO_TARGET_DIR),target)/$(FOLDER)/worldstream
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-clean test test-long bench bench-views bench-postgres generate charts
-.PHONY: cluster-up cluster-down cluster-status cluster-shell cluster-load images test-cluster
+.PHONY: cluster-demo cluster-scale cluster-seen cluster-up cluster-down cluster-status cluster-shell cluster-load images test-cluster
 .PHONY: kind-up kind-down
 
 # kind's kubeconfig, so that the user's own is left alone.
@@ -35,6 +35,15 @@ test: ## Format, clippy, generated files, and all tests
 
 test-cluster: ## The suites that need a cluster: a bed of their own, or the one that KUBECONFIG names
 	@CARGO="$(CARGO)" tests/run cluster
+
+cluster-scale: ## A thousand streams of four outputs: all Jobs, the operator's memory, and no write at rest
+	$(CARGO) build --release --bin worldstream-operator
+	WORLDSTREAM_SCALE=1000x4 CASES=scale \
+		WORLDSTREAM_OPERATOR=$(abspath $(or $(CARGO_TARGET_DIR),target))/release/worldstream-operator \
+		$(CARGO) test --workspace --test cluster -- --nocapture
+
+cluster-seen: ## Write docs/cluster/seen.md anew, from a real run
+	WORLDSTREAM_RECORD=1 CASES=readme $(CARGO) test --workspace --test cluster -- --nocapture
 
 test-long: ## The same with more repetitions, in the suites that have a long form
 	@CARGO="$(CARGO)" WORLDSTREAM_TESTS=long tests/run
@@ -69,6 +78,9 @@ cluster-status: ## Which beds are up
 
 cluster-shell: ## A shell in its network, with kubectl and helm (BED=name)
 	@$(RUN_BED) exec
+
+cluster-demo: ## The operator by its charts, a world, a gate and a profile (BED=name; or where KUBECONFIG leads)
+	@$(RUN_BED) demo
 
 cluster-load: ## Build this checkout's two images and load them (BED=name); prints their names
 	@$(RUN_BED) images --load

@@ -31,7 +31,7 @@ pub use worker::*;
     plural = "streamprofiles",
     namespaced,
     shortname = "sp",
-    category = "worldstream",
+    category = "worldstream-all",
     derive = "PartialEq",
     doc = "Policy and wiring of the streams that name it: worlds, checks, IG, checkpoints, defaults."
 )]
@@ -296,7 +296,8 @@ pub struct ProducerSpec {
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClockSpec {
     /// How far ahead a change of the clock becomes effective, so that all know it before it
-    /// counts; at most `1m`.
+    /// counts; at most `1m`. A start and a resume take half of it: who learns late that event time
+    /// runs is late, never early.
     pub lead: DurationText,
     /// How long the outputs of a stream may take until all are ready to send, in a cluster; then
     /// those that wait give their places back and try again later, so that two streams never
@@ -311,7 +312,7 @@ pub struct ClockSpec {
 impl Default for ClockSpec {
     fn default() -> Self {
         ClockSpec {
-            lead: DurationText::secs(1),
+            lead: DurationText::secs(2),
             prime_timeout: DurationText::secs(120),
             max_skew: DurationText::secs(3),
         }

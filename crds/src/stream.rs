@@ -21,7 +21,7 @@ pub use status::*;
     plural = "worldstreams",
     namespaced,
     shortname = "ws",
-    category = "worldstream",
+    category = "worldstream-all",
     status = "WorldStreamStatus",
     selectable = ".spec.profile",
     selectable = ".status.phase",

@@ -17,7 +17,7 @@ use crate::stream::{FailureStatus, OutputRole, WorkerState};
     plural = "streamcheckpoints",
     namespaced,
     shortname = "sckpt",
-    category = "worldstream",
+    category = "worldstream-all",
     derive = "PartialEq",
     status = "StreamCheckpointStatus",
     selectable = ".spec.stream",

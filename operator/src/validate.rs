@@ -58,6 +58,8 @@ pub struct Validated {
     pub text: String,
     /// sha256 of the text.
     pub hash: String,
+    /// The same without what may be changed while the stream runs.
+    pub fixed_hash: String,
     /// Context first, then traffic.
     pub outputs: Vec<Output>,
     /// How many lanes each has.
@@ -197,12 +199,15 @@ pub fn validate(
             Role::Traffic => OutputRole::Traffic,
         },
     });
-    let text = serde_json::to_string(&plan)
-        .map_err(|error| Invalid::profile(format!("cannot be written as a plan: {error}")))?;
+    let unwritten = |error| Invalid::profile(format!("cannot be written as a plan: {error}"));
+    let text = serde_json::to_string(&plan).map_err(unwritten)?;
+    let mut fixed = serde_json::to_value(&plan).map_err(unwritten)?;
+    fixed["pace"] = serde_json::Value::Null;
     let worker = profile.spec.worker.clone();
     let grace = worker.pod_template.termination_grace_period_seconds;
     Ok(Validated {
         hash: const_hex::encode(Sha256::digest(text.as_bytes())),
+        fixed_hash: const_hex::encode(Sha256::digest(fixed.to_string())),
         text,
         outputs: outputs.collect(),
         lanes: plan.identity.lanes.count,

@@ -9,7 +9,7 @@ pub mod generated;
 pub mod inside;
 pub mod kinesis;
 pub mod made;
-pub mod on_cluster;
+pub mod page;
 pub mod postgres;
 pub mod proxy;
 pub mod relay;

@@ -78,6 +78,12 @@ pub(super) fn verify(situation: &Situation<'_>, decision: &mut Decision) {
         };
         let ended = pods.iter().filter_map(|pod| pod.ended.as_ref());
         let ended = ended.max_by_key(|it| it.at).filter(|it| it.code != 0);
+        if ended.is_none() && pods.iter().any(|pod| pod.lives()) {
+            // The Job controller saw the pod's end first: its word comes in a moment.
+            decision.picture.verification = Verification::Running(None);
+            decision.look_again(Some(Duration::from_secs(1)));
+            return;
+        }
         let before = stream
             .status
             .conditions

@@ -16,6 +16,7 @@ use crate::clock::{ClockReader, Mono, Monotonic};
 use crate::engine::{Board, LaneGauge, Lateness};
 use crate::gate::GateClient;
 use crate::report::figures;
+use crate::time::EventTime;
 
 /// One metric, as the documentation lists it.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +35,8 @@ const LANE: &[&str] = &["output", "lane"];
 
 /// Every metric of a worker, in the order of a scrape.
 pub const METRICS: &[Metric] = &[
-    EVENTS, SENT, IN_FLIGHT, BUFFERED, LAG, LATENESS, SPEEDUP, RETRIES, GATE_AWAY, REVISION, SKEW,
+    EVENTS, SENT, IN_FLIGHT, BUFFERED, LAG, LATENESS, SPEEDUP, RETRIES, GATE_AWAY, STORE_AWAY,
+    REVISION, SKEW,
 ];
 
 const EVENTS: Metric = Metric {
@@ -90,6 +92,12 @@ const GATE_AWAY: Metric = Metric {
     kind: "gauge",
     labels: LANE,
     help: "For how long the gate has taken nothing at all; 0: it answers",
+};
+const STORE_AWAY: Metric = Metric {
+    name: "worldstream_store_away_seconds",
+    kind: "gauge",
+    labels: LANE,
+    help: "For how long nothing could be saved; 0: it can",
 };
 const REVISION: Metric = Metric {
     name: "worldstream_clock_revision",
@@ -165,6 +173,11 @@ impl Collector for Sources {
         })?;
         let shown = (self.shown)().unwrap_or_default();
         each(&SPEEDUP, &|_| shown.achieved_speedup)?;
+        let away = shown.store_away_since.map_or(0, |since| {
+            let micros = EventTime::wall_now().micros() - since.micros();
+            micros.max(0) / 1_000_000
+        });
+        each(&STORE_AWAY, &|_| Some(away as f64))?;
 
         let mut events = family(&mut encoder, &EVENTS)?;
         for lane in lanes {

@@ -1,36 +1,45 @@
 //! The operator, installed by its chart for as long as this lives.
 
-use crate::bed::{Bed, Images};
-use crate::repository;
+use std::time::{Duration, Instant};
 
-/// The namespace that it is installed in.
+use worldstream_tests::bed::{Bed, Images};
+use worldstream_tests::page::Pages;
+use worldstream_tests::repository;
+
+use crate::space::PATIENCE;
+
 pub const SYSTEM: &str = "worldstream-suite";
 
 /// An operator that runs in the cluster with the rights of its chart, and looks after all
 /// namespaces.
 pub struct Operator {
-    /// The cluster.
     pub bed: &'static dyn Bed,
-    /// This checkout's images.
     pub images: &'static Images,
     /// The node that it runs on.
     pub node: String,
+    /// The API server, for looking often.
+    pub pages: Pages,
 }
 
 impl Operator {
-    /// Installs it and waits until it leads.
     pub fn install() -> Operator {
-        let bed = crate::cluster(2);
+        let bed = worldstream_tests::cluster(2);
         // Built before threads ask for it.
-        crate::program();
-        let images = crate::images(bed);
+        worldstream_tests::program();
+        let images = worldstream_tests::images(bed);
         bed.place().enter().unwrap();
         bed.restricted_namespace(SYSTEM).unwrap();
         let node = bed.nodes().unwrap().swap_remove(0);
-        let operator = Operator { bed, images, node };
+        let pages = Pages::of(bed);
+        let operator = Operator {
+            bed,
+            images,
+            node,
+            pages,
+        };
         // Other suites may have applied the definitions by hand.
         operator.upgrade("worldstream-crds", &["--take-ownership".to_owned()]);
-        let mut values = vec!["--wait".to_owned(), "--timeout=3m".to_owned()];
+        let mut values = vec!["--wait".to_owned(), "--timeout=10m".to_owned()];
         for (value, image) in [
             ("image", &images.operator),
             ("worker.image", &images.worker),
@@ -48,19 +57,31 @@ impl Operator {
     }
 
     /// One that is ready may still wait for the Lease of one that was here before.
-    fn until_it_leads(&self) {
-        let names = |kind: &str, path: &str| {
-            let path = format!("jsonpath={{.items[*]{path}}}");
-            self.bed
-                .kubectl(["-n", SYSTEM, "get", kind, "-o", &path])
-                .unwrap()
+    pub fn until_it_leads(&self) {
+        let leads = || {
+            let pods = self.pods();
+            self.holders().iter().any(|it| pods.contains(it))
         };
-        crate::stream::until("an operator that leads", || {
-            let holders = names("leases", ".spec.holderIdentity");
-            let pods = names("pods", ".metadata.name");
-            let mut holders = holders.split_whitespace();
-            holders.any(|it| pods.split_whitespace().any(|pod| pod == it))
-        });
+        wait("an operator that leads", leads);
+    }
+
+    /// Its pods, by name.
+    pub fn pods(&self) -> Vec<String> {
+        self.names("pods", ".metadata.name")
+    }
+
+    /// Who leads, by its Leases.
+    pub fn holders(&self) -> Vec<String> {
+        self.names("leases", ".spec.holderIdentity")
+    }
+
+    fn names(&self, kind: &str, path: &str) -> Vec<String> {
+        let path = format!("jsonpath={{.items[*]{path}}}");
+        let said = self
+            .bed
+            .kubectl(["-n", SYSTEM, "get", kind, "-o", &path])
+            .unwrap();
+        said.split_whitespace().map(str::to_owned).collect()
     }
 
     fn upgrade(&self, chart: &str, more: &[String]) {
@@ -87,7 +108,7 @@ impl Operator {
             "rollout",
             "status",
             "deployment/worldstream",
-            "--timeout=180s",
+            "--timeout=600s",
         ];
         self.bed.kubectl(rollout).unwrap();
     }
@@ -99,16 +120,45 @@ impl Operator {
     }
 }
 
-impl Drop for Operator {
-    fn drop(&mut self) {
-        // The next suite installs its own.
+impl Operator {
+    /// Takes it away: its Lease goes with it, although its rights go first.
+    pub fn uninstall(self) {
+        self.remove();
+        wait("the Lease to go", || {
+            !self
+                .names("leases", ".metadata.name")
+                .contains(&"worldstream".to_owned())
+        });
+    }
+
+    fn remove(&self) {
         for release in ["worldstream", "worldstream-crds"] {
-            if let Err(error) = self
-                .bed
-                .helm(["uninstall", release, "-n", SYSTEM, "--wait"])
-            {
+            let uninstall = ["uninstall", release, "-n", SYSTEM, "--ignore-not-found"];
+            if let Err(error) = self.bed.helm(uninstall.iter().chain(&["--wait"])) {
                 println!("{error}");
             }
         }
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        // The next suite installs its own.
+        if std::thread::panicking() {
+            self.remove();
+        }
+    }
+}
+
+/// Waits for a condition of the cluster.
+#[track_caller]
+pub fn wait(what: &str, mut so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !so() {
+        assert!(
+            began.elapsed() < PATIENCE,
+            "not within {PATIENCE:?}: {what}"
+        );
+        std::thread::sleep(Duration::from_millis(250));
     }
 }

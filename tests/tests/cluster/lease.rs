@@ -1,0 +1,41 @@
+//! The Lease by which one of several operators leads.
+
+use serde_json::json;
+
+use worldstream_tests::bed::cluster::Signal;
+
+use crate::operator::{Operator, SYSTEM, wait};
+use crate::outside::Outside;
+
+/// Told to stop, an operator gives it up; one that loses it ends.
+pub fn the_lease_is_given_up_at_once_and_its_loss_is_the_end(operator: &Operator) {
+    operator.scale(0);
+    wait("operators that are gone", || operator.pods().is_empty());
+    // Its process ended before its pod went.
+    assert_eq!(operator.holders(), [""; 0]);
+
+    let mut process = Outside::start(operator, SYSTEM, "suite");
+    let leads = || operator.holders() == ["suite"];
+    wait("a process that leads", leads);
+    process.signal(Signal::Terminate);
+    assert_eq!(process.end().code(), Some(0));
+    assert_eq!(operator.holders(), [""; 0]);
+
+    let mut process = Outside::start(operator, SYSTEM, "suite");
+    wait("the next that leads", leads);
+    // What others write to it is no loss.
+    let lease = ["-n", SYSTEM, &format!("lease/{SYSTEM}")];
+    let label = ["label", "looked-at=yes", "--overwrite"];
+    operator.bed.kubectl(label.iter().chain(&lease)).unwrap();
+    let stolen = json!({ "spec": { "holderIdentity": "thief", "leaseDurationSeconds": 3600 } });
+    let stolen = stolen.to_string();
+    let patch = ["patch", "--type=merge", "-p", &stolen];
+    operator.bed.kubectl(patch.iter().chain(&lease)).unwrap();
+    assert_eq!(process.end().code(), Some(1));
+    operator
+        .bed
+        .kubectl(["delete"].iter().chain(&lease))
+        .unwrap();
+    operator.scale(1);
+    operator.until_it_leads();
+}
