@@ -138,7 +138,8 @@ fn a_stream_that_is_not_there_has_a_reason_of_its_own() {
         assert_eq!(failure.exit_code(), ExitCode::FailClosed);
         assert!(failure.message().contains("elsewhere"), "{failure}");
     }
-    let put = worldstream::bus::publish(&stream.plan(), "{}".into(), "k");
+    let plan = stream.plan();
+    let put = worldstream::bus::publish(&plan, "{}".into(), "k");
     let failure = worldstream_tests::s3::wait(put).unwrap_err();
     assert_eq!(failure.reason(), Reason::ControlBusStreamMissing);
 }
