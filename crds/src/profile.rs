@@ -12,12 +12,14 @@ use crate::policy::{GateCheck, OnOutputFailure, Overload};
 mod checkpoints;
 mod gate;
 mod oracle;
+mod ready;
 mod sources;
 mod worker;
 
 pub use checkpoints::*;
 pub use gate::*;
 pub use oracle::*;
+pub use ready::*;
 pub use sources::*;
 pub use worker::*;
 
@@ -61,6 +63,8 @@ pub struct StreamProfileSpec {
     pub clock: ClockSpec,
     /// The pods that stream, in a cluster: image, resources, where they run.
     pub worker: WorkerSpec,
+    /// What must be up before a stream of a READY message begins.
+    pub ready: ReadySpec,
     /// What a WorldStream may leave out.
     pub defaults: DefaultsSpec,
     /// The folder below which each platform run has its own, with everything that the run writes:
@@ -86,6 +90,7 @@ impl Default for StreamProfileSpec {
             checkpoints: CheckpointsSpec::default(),
             clock: ClockSpec::default(),
             worker: WorkerSpec::default(),
+            ready: ReadySpec::default(),
             defaults: DefaultsSpec::default(),
             runs_root: "runs/fraud-platform".into(),
         }
