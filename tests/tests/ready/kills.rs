@@ -21,7 +21,7 @@ fn killed_at(bed: &Bed, moment: &str) {
     assert!(said(&finished).is_empty(), "{moment}: {finished:#?}");
 }
 
-fn count<'a>(events: &'a [Value], kind: &str) -> usize {
+fn count(events: &[Value], kind: &str) -> usize {
     let events = events.iter();
     events.filter(|event| event["event_kind"] == kind).count()
 }

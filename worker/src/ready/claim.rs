@@ -73,7 +73,7 @@ pub struct Claim {
 
 #[derive(Debug)]
 enum Held {
-    File(file::Locked),
+    File(Box<file::Locked>),
     Object(object::Leased),
 }
 

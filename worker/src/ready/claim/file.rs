@@ -56,7 +56,7 @@ pub(super) fn take(path: &Path, document: Document) -> Result<Taken> {
         };
         locked.remember(|_| ())?;
         return Ok(Taken::Ours(Claim {
-            held: Held::File(locked),
+            held: Held::File(Box::new(locked)),
         }));
     }
 }
