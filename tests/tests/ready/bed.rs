@@ -188,10 +188,9 @@ impl Message {
         let id = format!("{n:064x}");
         let scenario_run = format!("{n:032x}");
         let facts_ref = format!("fraud-platform/{PLATFORM_RUN_ID}/sr/run_facts_view/{n}.json");
-        let cases: Value = serde_json::from_slice(
-            &std::fs::read(golden().join("ready/cases.json")).unwrap(),
-        )
-        .unwrap();
+        let cases: Value =
+            serde_json::from_slice(&std::fs::read(golden().join("ready/cases.json")).unwrap())
+                .unwrap();
         let (mut message, mut facts) = (cases[0]["message"].clone(), cases[0]["facts"].clone());
         message["message_id"] = json!(id);
         message["payload"]["message_id"] = json!(id);

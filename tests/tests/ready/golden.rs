@@ -39,9 +39,7 @@ fn play(case: &Value) -> (Bed, Vec<Value>) {
     let results: Vec<Value> = said(&finished)
         .iter()
         .filter(|it| it["status"] != "INVALID" && it["status"] != "OTHER_TOPIC")
-        .map(|it| {
-            json!({"status": it["status"], "reason": it["reason"], "emitted": it["emitted"]})
-        })
+        .map(|it| json!({"status": it["status"], "reason": it["reason"], "emitted": it["emitted"]}))
         .collect();
     let failed = results.iter().any(|it| it["status"] == "FAILED");
     finished.expect(if failed { 10 } else { 0 });

@@ -55,10 +55,16 @@ fn dies_and_goes_on(moment: &str) {
         .collect();
     let all = BTreeSet::from(["RUN_READY_SEEN", "RUN_STARTED", "RUN_ENDED"]);
     assert_eq!((facts.len(), families), (3, all), "{moment}");
-    let ended = facts.values().find(|fact| fact["event_family"] == "RUN_ENDED");
+    let ended = facts
+        .values()
+        .find(|fact| fact["event_family"] == "RUN_ENDED");
     assert_eq!(ended.unwrap()["details"]["emitted"], CAPPED, "{moment}");
     let session = bed.session();
-    assert_eq!(count(&session, "ready_received"), 1, "{moment}: {session:#?}");
+    assert_eq!(
+        count(&session, "ready_received"),
+        1,
+        "{moment}: {session:#?}"
+    );
     let said = said(&last);
     assert!(
         said[0]["status"] == "STREAMED" || said[0]["status"] == "SKIPPED_DUPLICATE",

@@ -41,7 +41,10 @@ fn what_is_published_is_streamed_and_told() {
     let story = show(&["--json"]).json();
     assert_eq!(story["unreadable"], json!([]));
     let entries = story["entries"].as_array().unwrap();
-    let times: Vec<_> = entries.iter().map(|it| it["ts_utc"].as_str().unwrap()).collect();
+    let times: Vec<_> = entries
+        .iter()
+        .map(|it| it["ts_utc"].as_str().unwrap())
+        .collect();
     assert!(times.is_sorted());
     let at = |kind: &str| entries.iter().position(|it| it["kind"] == kind).unwrap();
     let order = [
@@ -60,12 +63,28 @@ fn what_is_published_is_streamed_and_told() {
     let sources = |source: &str| entries.iter().filter(|it| it["source"] == source).count();
     assert_eq!((sources("ready"), sources("governance")), (2, 6));
     let text = show(&["--no-checkpoints"]).stdout;
-    assert!(text.contains("RUN_STARTED") && !text.contains("checkpoint_saved"), "{text}");
+    assert!(
+        text.contains("RUN_STARTED") && !text.contains("checkpoint_saved"),
+        "{text}"
+    );
     // Without the trigger: the same place, by the folder of all runs.
     let runs = bed.store().join("fraud-platform").display().to_string();
-    let same = run(["audit", "show", PLATFORM_RUN_ID, "--runs-root", &runs, "--json"]);
+    let same = run([
+        "audit",
+        "show",
+        PLATFORM_RUN_ID,
+        "--runs-root",
+        &runs,
+        "--json",
+    ]);
     assert_eq!(same.finish().expect(0).json(), story);
-    let none = run(["audit", "show", "platform_20270101T000000Z", "-f", &documents]);
+    let none = run([
+        "audit",
+        "show",
+        "platform_20270101T000000Z",
+        "-f",
+        &documents,
+    ]);
     let none = none.finish().expect(10);
     assert!(none.stderr.contains("found nothing"), "{none:#?}");
 }
@@ -79,10 +98,20 @@ fn a_world_of_this_machine_is_found_by_its_own_name() {
     bed.profile["require"] = json!({"manifest": false, "seal": false, "gates": "Existence"});
     let documents = bed.documents();
     let root = world.root();
-    run(["ready", "publish", "-f", &documents, "--engine-run-root", &root])
-        .finish()
-        .expect(0);
-    let end = bed.ready(&["--max-messages", "1"]).start().finish_within(LONG);
+    run([
+        "ready",
+        "publish",
+        "-f",
+        &documents,
+        "--engine-run-root",
+        &root,
+    ])
+    .finish()
+    .expect(0);
+    let end = bed
+        .ready(&["--max-messages", "1"])
+        .start()
+        .finish_within(LONG);
     let end = end.expect(0);
     assert_eq!(said(&end)[0]["engine_run_root"], json!(root), "{end:#?}");
 }
@@ -91,16 +120,24 @@ fn a_world_of_this_machine_is_found_by_its_own_name() {
 fn a_trigger_that_lacks_something_says_what() {
     type Change = fn(&mut Bed);
     let changes: [(&str, i32, Change); 6] = [
-        ("PLATFORM_RUN_ID_MISSING", 10, |bed| bed.trigger["scope"] = json!({})),
-        ("CONTROL_BUS_KIND_UNSUPPORTED", 10, |bed| bed.trigger["bus"] = json!({})),
+        ("PLATFORM_RUN_ID_MISSING", 10, |bed| {
+            bed.trigger["scope"] = json!({})
+        }),
+        ("CONTROL_BUS_KIND_UNSUPPORTED", 10, |bed| {
+            bed.trigger["bus"] = json!({})
+        }),
         ("CONTROL_BUS_STREAM_MISSING", 10, |bed| {
             bed.trigger["bus"] = json!({"file": {}});
         }),
         ("CONTROL_BUS_STREAM_MISSING", 10, |bed| {
             bed.trigger["bus"] = json!({"kinesis": {}});
         }),
-        ("spec.stream.speed", 2, |bed| bed.trigger["stream"] = json!({"speed": 1})),
-        ("spec.gate", 2, |bed| drop(bed.profile.as_object_mut().unwrap().remove("gate"))),
+        ("spec.stream.speed", 2, |bed| {
+            bed.trigger["stream"] = json!({"speed": 1})
+        }),
+        ("spec.gate", 2, |bed| {
+            drop(bed.profile.as_object_mut().unwrap().remove("gate"))
+        }),
     ];
     for (expect, code, change) in changes {
         let mut bed = Bed::capped();

@@ -17,7 +17,8 @@ const STORE: &str = "platform";
 /// A bed whose bus and store are in a bucket.
 fn remote(minio: &Minio) -> Bed {
     let mut bed = Bed::capped();
-    bed.trigger["bus"]["file"] = json!({"root": format!("s3://{STORE}/bus"), "pollInterval": "100ms"});
+    bed.trigger["bus"]["file"] =
+        json!({"root": format!("s3://{STORE}/bus"), "pollInterval": "100ms"});
     bed.trigger["store"] = json!({"root": format!("s3://{STORE}"), "s3": minio.spec()});
     let cursors = bed.dir.path().join("cursors");
     bed.profile["checkpoints"]["file"] = json!({"root": cursors});
@@ -74,24 +75,42 @@ fn two_triggers(minio: &Minio, messages: std::ops::RangeInclusive<u64>) {
     assert_eq!(bed.arrivals().len() as u64, CAPPED * count as u64);
     let facts = minio.keys(STORE, &format!("{PLATFORM_RUN_ID}/obs/governance/events"));
     assert_eq!(facts.len(), count * 3);
-    let session = minio.get(STORE, &format!("{PLATFORM_RUN_ID}/session.jsonl")).unwrap();
+    let session = minio
+        .get(STORE, &format!("{PLATFORM_RUN_ID}/session.jsonl"))
+        .unwrap();
     let received = String::from_utf8(session.to_vec()).unwrap();
     assert_eq!(received.matches("ready_received").count(), count);
     // The story is told from there as well.
     let documents = bed.documents();
-    let story = worldstream_tests::run(["audit", "show", PLATFORM_RUN_ID, "-f", &documents, "--json"])
-        .finish()
-        .expect(0)
-        .json();
+    let story =
+        worldstream_tests::run(["audit", "show", PLATFORM_RUN_ID, "-f", &documents, "--json"])
+            .finish()
+            .expect(0)
+            .json();
     let kinds: BTreeSet<_> = story["entries"].as_array().unwrap().iter();
-    let kinds: BTreeSet<_> = kinds.into_iter().map(|it| it["kind"].as_str().unwrap()).collect();
-    assert!(kinds.is_superset(&BTreeSet::from(["STREAMED", "RUN_ENDED", "stream_complete"])));
+    let kinds: BTreeSet<_> = kinds
+        .into_iter()
+        .map(|it| it["kind"].as_str().unwrap())
+        .collect();
+    assert!(kinds.is_superset(&BTreeSet::from([
+        "STREAMED",
+        "RUN_ENDED",
+        "stream_complete"
+    ])));
 }
 
 /// Killed at every moment at which something was written to the bucket; the claim of who was
 /// killed expires, and the next one goes on.
 fn killed_at_each_write(minio: &Minio) {
-    let moments = ["claimed", "claim_open", "started", "streamed", "ended", "noted", "recorded"];
+    let moments = [
+        "claimed",
+        "claim_open",
+        "started",
+        "streamed",
+        "ended",
+        "noted",
+        "recorded",
+    ];
     let term = ["--claim-term", "2s"];
     for (index, moment) in moments.iter().enumerate() {
         let bed = remote(minio);
@@ -113,15 +132,20 @@ fn killed_at_each_write(minio: &Minio) {
         assert_eq!(records[0]["status"], "STREAMED", "{moment}");
         assert_eq!(records[0]["emitted"], CAPPED, "{moment}");
         assert_eq!(bed.arrivals().len() as u64, CAPPED, "{moment}");
-        let session = minio.get(STORE, &format!("{PLATFORM_RUN_ID}/session.jsonl")).unwrap();
+        let session = minio
+            .get(STORE, &format!("{PLATFORM_RUN_ID}/session.jsonl"))
+            .unwrap();
         let session = String::from_utf8(session.to_vec()).unwrap();
-        let received = session.lines().filter(|line| {
-            line.contains("ready_received") && line.contains(&message.id)
-        });
+        let received = session
+            .lines()
+            .filter(|line| line.contains("ready_received") && line.contains(&message.id));
         assert_eq!(received.count(), 1, "{moment}");
         let end = bed.once().expect(0);
         let said = said(&end);
-        assert!(said.iter().all(|it| it["status"] == "SKIPPED_DUPLICATE"), "{said:#?}");
+        assert!(
+            said.iter().all(|it| it["status"] == "SKIPPED_DUPLICATE"),
+            "{said:#?}"
+        );
     }
 }
 

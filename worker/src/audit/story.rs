@@ -83,7 +83,9 @@ pub async fn read(run: &Records) -> Result<Story> {
             story.add(source, &relative, end == ".jsonl", &bytes);
         }
     }
-    story.entries.sort_by_key(|entry| (entry.ts_utc, entry.source));
+    story
+        .entries
+        .sort_by_key(|entry| (entry.ts_utc, entry.source));
     Ok(story)
 }
 
@@ -199,11 +201,17 @@ mod tests {
         );
         put(
             "wsp/receipts/out.json",
-            &format!("{{\"output_id\": \"c\", \"rows\": 7, \"written_at_utc\": {}}}", at(3)),
+            &format!(
+                "{{\"output_id\": \"c\", \"rows\": 7, \"written_at_utc\": {}}}",
+                at(3)
+            ),
         );
         put(
             "wsp/ready_runs/m.jsonl",
-            &format!("{{\"status\": \"e\", \"emitted\": 7, \"ts_utc\": {}}}\n", at(10)),
+            &format!(
+                "{{\"status\": \"e\", \"emitted\": 7, \"ts_utc\": {}}}\n",
+                at(10)
+            ),
         );
         put("wsp/ready_runs/m.claim", "{}");
         put("other.jsonl", "{\"event_kind\": \"x\"}\n");

@@ -145,11 +145,7 @@ impl Folder {
 }
 
 /// Publishes a message under a name of its own: when it was published, and what it holds.
-pub(super) async fn publish(
-    plan: &BusPlan,
-    file: &FileBusPlan,
-    bytes: Bytes,
-) -> Result<Place> {
+pub(super) async fn publish(plan: &BusPlan, file: &FileBusPlan, bytes: Bytes) -> Result<Place> {
     let now = EventTime::wall_now().to_string().replace(['-', ':'], "");
     let digest = const_hex::encode(Sha256::digest(&bytes));
     let name = format!("{now}-{}.json", digest.get(..16).unwrap_or(&digest));

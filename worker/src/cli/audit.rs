@@ -8,8 +8,8 @@ use worldstream_crds::{ExitCode, Reason};
 
 use super::CliError;
 use super::run::{blocking, print};
-use crate::audit::story::{self, Story};
 use crate::audit::Records;
+use crate::audit::story::{self, Story};
 use crate::failure::Failure;
 use crate::plan::{FileSystem, Overrides, read_documents, resolve};
 use crate::ready::Place;

@@ -274,7 +274,10 @@ mod tests {
         let after = ours(&a, &run).await;
         assert!(after.memory().open);
         assert!(before.remember(|_| ()).await.is_err());
-        after.remember(|memory| memory.deleted = true).await.unwrap();
+        after
+            .remember(|memory| memory.deleted = true)
+            .await
+            .unwrap();
     }
 
     #[tokio::test]

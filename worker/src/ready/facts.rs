@@ -380,7 +380,11 @@ mod tests {
             "file:///etc/passwd",
         ] {
             let failure = read(&reader, bad).await.unwrap_err();
-            assert_eq!(failure.reason(), Reason::RunFactsInvalid, "{bad}: {failure}");
+            assert_eq!(
+                failure.reason(),
+                Reason::RunFactsInvalid,
+                "{bad}: {failure}"
+            );
         }
     }
 

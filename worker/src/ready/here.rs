@@ -104,7 +104,8 @@ impl Launcher for Here {
             Err(failure) if failure.exit_code() == ExitCode::Fenced => return Err(failure),
             Err(failure) => return Ok(failed(failure)),
         };
-        let rows = |it: &crate::checkpoint::Checkpoint| it.progress.as_ref().map_or(0, |it| it.rows);
+        let rows =
+            |it: &crate::checkpoint::Checkpoint| it.progress.as_ref().map_or(0, |it| it.rows);
         let before: u64 = replay.checkpoints().map(rows).sum();
         let from = claim.memory().counted_from.unwrap_or(before);
         claim

@@ -154,7 +154,10 @@ mod tests {
         for (change, expect) in [
             (json!({"topic": null}), "topic"),
             (json!({"message_id": 7}), "message_id"),
-            (json!({"message_id": "c".repeat(64)}), "expected the payload's"),
+            (
+                json!({"message_id": "c".repeat(64)}),
+                "expected the payload's",
+            ),
             (json!({"payload": []}), "payload"),
         ] {
             let why = why(|it| {

@@ -73,7 +73,10 @@ mod tests {
             ..S3Plan::default()
         };
         for (root, expect) in [
-            ("/data/store", "/data/store/fraud-platform/platform_x/a.json"),
+            (
+                "/data/store",
+                "/data/store/fraud-platform/platform_x/a.json",
+            ),
             ("s3://b", "s3://b/platform_x/a.json"),
             ("s3://b/p/", "s3://b/p/platform_x/a.json"),
         ] {

@@ -66,7 +66,10 @@ pub fn make(place: &Place, topic: &str, run: &Announcement) -> Result<Ready> {
         id.truncate(32);
         id
     });
-    let run_id = run.run_id.clone().unwrap_or_else(|| scenario_run_id.clone());
+    let run_id = run
+        .run_id
+        .clone()
+        .unwrap_or_else(|| scenario_run_id.clone());
     let config = sha256_hex(format!("worldstream ready publish|{root}|{scenario_id}"));
     let locator = |id: &String| {
         let path = format!("stream_view/ts_utc/output_id={id}");
@@ -100,9 +103,10 @@ pub fn make(place: &Place, topic: &str, run: &Announcement) -> Result<Ready> {
     });
     let bundle_hash = sha256_hex(facts.to_string());
     facts["bundle_hash"] = json!(bundle_hash);
-    let message_id = run.message_id.clone().unwrap_or_else(|| {
-        sha256_hex(format!("ready|{platform}|{scenario_run_id}|{bundle_hash}"))
-    });
+    let message_id = run
+        .message_id
+        .clone()
+        .unwrap_or_else(|| sha256_hex(format!("ready|{platform}|{scenario_run_id}|{bundle_hash}")));
     let prefix = place.prefix(platform);
     let facts_view_ref = format!("{prefix}/sr/run_facts_view/{message_id}.json");
     let now = EventTime::wall_now();
@@ -132,7 +136,10 @@ pub fn make(place: &Place, topic: &str, run: &Announcement) -> Result<Ready> {
         move |why: String| Failure::new(Reason::StreamFailed, what).detail(why)
     };
     schemas.facts.check(&facts).map_err(bad("the run facts"))?;
-    schemas.message.check(&message).map_err(bad("the message"))?;
+    schemas
+        .message
+        .check(&message)
+        .map_err(bad("the message"))?;
     let payload = &message["payload"];
     schemas.signal.check(payload).map_err(bad("the message"))?;
     Ok(Ready {
@@ -193,7 +200,10 @@ mod tests {
             panic!("{bytes}")
         };
         assert_eq!(ready.facts_view_ref, made.facts_view_ref);
-        assert!(made.facts_view_ref.starts_with("fraud-platform/platform_2026"));
+        assert!(
+            made.facts_view_ref
+                .starts_with("fraud-platform/platform_2026")
+        );
         let again = make(&place, CONTROL_TOPIC, &run).unwrap();
         assert_eq!(made.message_id, again.message_id);
         let bad = Announcement {

@@ -208,7 +208,9 @@ fn has_final(lines: &[u8]) -> bool {
 
 /// Whether this line is among others.
 fn holds(lines: &[u8], line: &[u8]) -> bool {
-    lines.split_inclusive(|byte| *byte == b'\n').any(|it| it == line)
+    lines
+        .split_inclusive(|byte| *byte == b'\n')
+        .any(|it| it == line)
 }
 
 fn append_file(path: &Path, line: &[u8]) -> io::Result<bool> {

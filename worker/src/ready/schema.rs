@@ -43,8 +43,7 @@ impl Schema {
     fn built_in(name: &str) -> Result<Schema> {
         let broken = || Failure::new(Reason::StreamFailed, built_in::name(name));
         let text = built_in::text(name).unwrap_or_default();
-        let schema: Value =
-            serde_saphyr::from_str(text).map_err(|error| broken().cause(&error))?;
+        let schema: Value = serde_saphyr::from_str(text).map_err(|error| broken().cause(&error))?;
         let validator = jsonschema::validator_for(&schema)
             .map_err(|error| broken().detail(error.to_string()))?;
         Ok(Schema(validator))

@@ -21,23 +21,25 @@ pub struct Ids {
 /// # Errors
 /// `PLATFORM_RUN_ID_MISSING`, `PLATFORM_RUN_ID_MISMATCH`, and likewise of the scenario run.
 pub fn agree(ready: &Ready, facts: &RunFacts) -> Result<Ids> {
-    let same = |field: &str, ours: &Option<String>, theirs: &Option<String>, reasons: [Reason; 2]| {
-        let [missing, mismatch] = reasons;
-        let failure = |reason| {
-            Failure::new(reason, format!("message {}", ready.message_id)).field(field.to_owned())
+    let same =
+        |field: &str, ours: &Option<String>, theirs: &Option<String>, reasons: [Reason; 2]| {
+            let [missing, mismatch] = reasons;
+            let failure = |reason| {
+                Failure::new(reason, format!("message {}", ready.message_id))
+                    .field(field.to_owned())
+            };
+            let given = |id: &Option<String>| id.clone().filter(|id| !id.is_empty());
+            match (given(ours), given(theirs)) {
+                (Some(ours), Some(theirs)) if ours == theirs => Ok(ours),
+                (Some(ours), Some(theirs)) => Err(failure(mismatch)
+                    .found(ours)
+                    .expected(format!("that of its run facts, {theirs}"))),
+                (None, _) => Err(failure(missing).found("nothing").expected("an id")),
+                (_, None) => Err(failure(missing)
+                    .found("nothing in its run facts")
+                    .expected("an id")),
+            }
         };
-        let given = |id: &Option<String>| id.clone().filter(|id| !id.is_empty());
-        match (given(ours), given(theirs)) {
-            (Some(ours), Some(theirs)) if ours == theirs => Ok(ours),
-            (Some(ours), Some(theirs)) => Err(failure(mismatch)
-                .found(ours)
-                .expected(format!("that of its run facts, {theirs}"))),
-            (None, _) => Err(failure(missing).found("nothing").expected("an id")),
-            (_, None) => Err(failure(missing)
-                .found("nothing in its run facts")
-                .expected("an id")),
-        }
-    };
     let platform = [Reason::PlatformRunIdMissing, Reason::PlatformRunIdMismatch];
     let scenario = [Reason::ScenarioRunIdMissing, Reason::ScenarioRunIdMismatch];
     let (ours, theirs) = (&ready.platform_run_id, &facts.platform_run_id);
@@ -72,11 +74,7 @@ pub fn scenario(ready: &Ready, facts: &RunFacts) -> Result<String> {
 /// `ENGINE_ROOT_MISSING`.
 pub fn run_root(ready: &Ready, facts: &RunFacts, configured: Option<&str>) -> Result<String> {
     let filled = |root: &&str| !root.trim().is_empty();
-    let roots = [
-        configured,
-        ready.engine_run_root(),
-        facts.engine_run_root(),
-    ];
+    let roots = [configured, ready.engine_run_root(), facts.engine_run_root()];
     let root = roots.into_iter().flatten().find(filled);
     root.map(str::to_owned).ok_or_else(|| {
         let message = format!("message {}", ready.message_id);

@@ -91,7 +91,11 @@ impl<'s> Walk<'s> {
         moment("not_recorded");
 
         // 2: the run facts.
-        let facts = match consumer.facts.read(&consumer.schemas, &ready.facts_view_ref).await {
+        let facts = match consumer
+            .facts
+            .read(&consumer.schemas, &ready.facts_view_ref)
+            .await
+        {
             Ok(facts) => facts,
             Err(failure) if is_verdict(&failure) => {
                 return failed(parts.launcher, &runs, ready, failure, None).await;
@@ -143,7 +147,9 @@ impl<'s> Walk<'s> {
             Ok(root) => root,
             Err(failure) => {
                 let why = Cancelled::EngineRootMissing;
-                return known.cancelled(consumer, failure, why, Some(scenario)).await;
+                return known
+                    .cancelled(consumer, failure, why, Some(scenario))
+                    .await;
             }
         };
         moment("world_named");
@@ -242,10 +248,14 @@ fn record(conclusion: &Conclusion) -> Record {
 fn of_record(ready: &Ready, line: &str) -> Option<Conclusion> {
     let record: serde_json::Value = serde_json::from_str(line).ok()?;
     let text = |field: &str| record[field].as_str().map(str::to_owned);
-    let status = Status::ALL.into_iter().find(|it| record["status"] == it.as_str())?;
+    let status = Status::ALL
+        .into_iter()
+        .find(|it| record["status"] == it.as_str())?;
     let reasons = Reason::ALL.iter().copied();
     Some(Conclusion {
-        reason: reasons.into_iter().find(|it| record["reason"] == it.as_str()),
+        reason: reasons
+            .into_iter()
+            .find(|it| record["reason"] == it.as_str()),
         emitted: record["emitted"].as_u64(),
         engine_run_root: text("engine_run_root"),
         scenario_id: text("scenario_id"),
@@ -278,7 +288,13 @@ impl Known<'_> {
             reason: Some(why.reason()),
             ..conclusion(self.ready, Status::SkippedOutOfScope)
         };
-        recorded(consumer.parts().launcher, &self.runs, self.ready, conclusion).await
+        recorded(
+            consumer.parts().launcher,
+            &self.runs,
+            self.ready,
+            conclusion,
+        )
+        .await
     }
 
     async fn cancelled<L: Launcher>(

@@ -76,7 +76,11 @@ pub fn run(args: &PublishArgs, json: bool, out: &mut dyn Write) -> Result<ExitCo
     let place = Place::open(&plan.store, &plan.s3)?;
     let any = || {
         let now = crate::time::EventTime::wall_now();
-        sha256_hex(format!("{now}|{}|{}", std::process::id(), crate::gate::random()))
+        sha256_hex(format!(
+            "{now}|{}|{}",
+            std::process::id(),
+            crate::gate::random()
+        ))
     };
     let (made, at) = blocking(async {
         let run = Announcement {
@@ -102,7 +106,10 @@ pub fn run(args: &PublishArgs, json: bool, out: &mut dyn Write) -> Result<ExitCo
             "facts": facts,
         })
         .to_string(),
-        false => format!("message  {}\nbus      {at}\nfacts    {facts}", made.message_id),
+        false => format!(
+            "message  {}\nbus      {at}\nfacts    {facts}",
+            made.message_id
+        ),
     };
     print(out, &format!("{text}\n"))?;
     Ok(ExitCode::Done)

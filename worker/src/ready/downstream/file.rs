@@ -41,7 +41,9 @@ impl StateFile {
         let Some(at) = s3::locate(path) else {
             let found = std::fs::metadata(path).map_err(|error| format!("{path}: {error}"))?;
             if !found.is_file() || found.len() > LARGEST {
-                return Err(format!("{path}: expected a file of at most {LARGEST} bytes"));
+                return Err(format!(
+                    "{path}: expected a file of at most {LARGEST} bytes"
+                ));
             }
             return std::fs::read(Path::new(path)).map_err(|error| format!("{path}: {error}"));
         };
