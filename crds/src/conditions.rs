@@ -154,7 +154,11 @@ condition_reasons! {
         "Make the claim; the stream goes on by itself.";
     RunConflict, "Another WorldStream streams the same world for the same platform run, scenario run and attempt.",
         "Delete one of the two, or give this one another platformRunId or attempt.";
+    NameTaken, "An object that the stream needs is there already and belongs to somebody else, or to a stream of this name before.",
+        "Wait if a stream of this name was just deleted; else delete or rename the object in the message.";
     Preflight, "A preflight pod checks the world.", "Wait; its log says what it does.";
+    BuildingViews, "Views of the world are missing, and pods build them before anything is sent.",
+        "Wait; the message and status.outputs say how far they are.";
     Verified, "The world is what the profile requires, and every output has its plan.", "Nothing.";
     Priming, "The workers start and fill their buffers; nothing is sent until all are ready.",
         "Wait, or see kubectl get sckpt for the one that is not ready.";

@@ -19,10 +19,12 @@ pub const LABEL_MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "wor
 pub const LABEL_STREAM: &str = "worldstream.io/stream";
 /// The label with [`dns`] of the output's id.
 pub const LABEL_OUTPUT: &str = "worldstream.io/output";
-/// The label that says what a child is for: [`PREFLIGHT`] or [`WORKER`].
+/// The label that says what a child is for: [`PREFLIGHT`], [`BUILD`] or [`WORKER`].
 pub const LABEL_COMPONENT: &str = "worldstream.io/component";
 /// Verifies a world and writes the plans.
 pub const PREFLIGHT: &str = "preflight";
+/// Builds the view of an output that has none.
+pub const BUILD: &str = "build-view";
 /// Streams one output, or a lane of it.
 pub const WORKER: &str = "worker";
 /// Follows a control bus.
@@ -87,6 +89,14 @@ pub fn worker_job(stream: &str, output: &str, template: &str) -> String {
 /// The name of a preflight Job, by a hash of what decides the pod.
 pub fn preflight_job(stream: &str, template: &str) -> String {
     named(&[stream, PREFLIGHT], &[PREFLIGHT, stream, template])
+}
+
+/// The name of the Job that builds an output's view, by a hash of what decides the pod.
+pub fn build_job(stream: &str, output: &str, template: &str) -> String {
+    named(
+        &[stream, "view", output],
+        &[BUILD, stream, output, template],
+    )
 }
 
 /// The name of the immutable ConfigMap with a stream's plan, by the plan's hash.

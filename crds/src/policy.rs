@@ -37,6 +37,16 @@ pub enum Overload {
     Fail,
 }
 
+/// What becomes of a view that preflight does not find.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum BuildViews {
+    /// The stream ends with `STREAM_VIEW_MISSING`.
+    #[default]
+    Never,
+    /// It is built from the engine's raw parts.
+    IfMissing,
+}
+
 /// What happens to the other outputs when one fails for good.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum OnOutputFailure {

@@ -11,12 +11,14 @@ use crate::policy::{GateCheck, OnOutputFailure, Overload};
 
 mod checkpoints;
 mod gate;
+mod oracle;
 mod ready;
 mod sources;
 mod worker;
 
 pub use checkpoints::*;
 pub use gate::*;
+pub use oracle::*;
 pub use ready::*;
 pub use sources::*;
 pub use worker::*;
@@ -31,7 +33,7 @@ pub use worker::*;
     plural = "streamprofiles",
     namespaced,
     shortname = "sp",
-    category = "worldstream",
+    category = "worldstream-all",
     derive = "PartialEq",
     doc = "Policy and wiring of the streams that name it: worlds, checks, IG, checkpoints, defaults."
 )]
@@ -49,6 +51,8 @@ pub struct StreamProfileSpec {
     pub context_outputs: ContextOutputs,
     /// What must hold of a world before its first event is sent.
     pub require: RequireSpec,
+    /// Views that are missing: whether they are built before the stream begins, in a cluster.
+    pub oracle: OracleSpec,
     /// The Ingestion Gate (IG) that events are pushed to.
     pub gate: GateSpec,
     /// Who pushes.
@@ -64,7 +68,8 @@ pub struct StreamProfileSpec {
     /// What a WorldStream may leave out.
     pub defaults: DefaultsSpec,
     /// The folder below which each platform run has its own, with everything that the run writes:
-    /// of this machine, or `s3://bucket/prefix`, reached as `world.s3` says.
+    /// of this machine, or `s3://bucket/prefix`, reached as `world.s3` says. In a cluster a folder
+    /// lies in the pod and goes with it.
     /// Example: `runs/fraud-platform`, with `runs/fraud-platform/platform_20260101T000000Z` in it.
     #[schemars(length(min = 1, max = 1024))]
     pub runs_root: String,
@@ -79,6 +84,7 @@ impl Default for StreamProfileSpec {
             traffic_outputs: TrafficOutputs::default(),
             context_outputs: ContextOutputs::default(),
             require: RequireSpec::default(),
+            oracle: OracleSpec::default(),
             gate: GateSpec::default(),
             producer: ProducerSpec::default(),
             checkpoints: CheckpointsSpec::default(),
@@ -162,9 +168,14 @@ pub struct S3Spec {
     /// Who we say that we are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials: Option<S3CredentialsSpec>,
-    /// A file of PEM certificates to trust instead of the built-in roots, for https.
+    /// A file of PEM certificates to trust instead of the built-in roots, for https; without a
+    /// cluster alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<String>,
+    /// The same from a ConfigMap in the profile's namespace, in a cluster alone. Example:
+    /// `{name: minio-ca, key: ca.pem}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_config_map: Option<KeyRef>,
     /// Attempts for one request, the first included, when the store is away; 1 or more. Between
     /// them it is waited for 100 ms, doubled each time up to 2 s, and a random part of up to the
     /// same length.
@@ -184,6 +195,7 @@ impl Default for S3Spec {
             anonymous: false,
             credentials: None,
             ca_file: None,
+            ca_config_map: None,
             attempts: 50,
             unavailable_for: DurationText::secs(60),
         }
@@ -192,14 +204,14 @@ impl Default for S3Spec {
 
 /// Credentials of S3, each read again at every request.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct S3CredentialsSpec {
     /// The access key's id.
     pub access_key_id: SecretRef,
     /// The access key's secret.
     pub secret_access_key: SecretRef,
     /// The token of a session, for credentials that expire.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_token: Option<SecretRef>,
 }
 
@@ -296,7 +308,8 @@ pub struct ProducerSpec {
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClockSpec {
     /// How far ahead a change of the clock becomes effective, so that all know it before it
-    /// counts; at most `1m`.
+    /// counts; at most `1m`. A start and a resume take half of it: who learns late that event time
+    /// runs is late, never early.
     pub lead: DurationText,
     /// How long the outputs of a stream may take until all are ready to send, in a cluster; then
     /// those that wait give their places back and try again later, so that two streams never
@@ -311,7 +324,7 @@ pub struct ClockSpec {
 impl Default for ClockSpec {
     fn default() -> Self {
         ClockSpec {
-            lead: DurationText::secs(1),
+            lead: DurationText::secs(2),
             prime_timeout: DurationText::secs(120),
             max_skew: DurationText::secs(3),
         }

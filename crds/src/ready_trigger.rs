@@ -27,7 +27,7 @@ pub const CONTROL_TOPIC: &str = "fp.bus.control.v1";
     plural = "readytriggers",
     namespaced,
     shortname = "rt",
-    category = "worldstream",
+    category = "worldstream-all",
     status = "ReadyTriggerStatus",
     derive = "PartialEq",
     doc = "Follows a control bus and makes a WorldStream for each READY message."

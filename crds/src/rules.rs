@@ -7,6 +7,7 @@
 //! is not run when the field is taken away.
 
 mod checkpoints;
+mod worlds;
 mod triggers;
 
 use serde_json::{Value, json};
@@ -269,7 +270,7 @@ fn profile(rules: &mut Rules) {
         "!has(self.allowlist) || (!has(self.fraud) && !has(self.baseline))",
         "allowlist: is given together with lists by mode, expected either",
     );
-    rules.volume("spec.world.volume");
+    worlds::stores(rules);
     rules.one_of("spec.gate.auth", &["apiKey", "serviceToken", "signedToken"]);
     for secret in ["apiKey", "serviceToken", "signedToken.secret"] {
         rules.secret(&format!("spec.gate.auth.{secret}"));

@@ -8,8 +8,10 @@ use crate::duration::DurationText;
 use crate::policy::{OnOutputFailure, Overload, TrafficMode};
 
 mod status;
+mod view;
 
 pub use status::*;
+pub use view::*;
 
 /// One replay: which world, from when to when, how fast, and who the events are from. What a
 /// stream leaves out, its profile decides.
@@ -21,7 +23,7 @@ pub use status::*;
     plural = "worldstreams",
     namespaced,
     shortname = "ws",
-    category = "worldstream",
+    category = "worldstream-all",
     status = "WorldStreamStatus",
     selectable = ".spec.profile",
     selectable = ".status.phase",

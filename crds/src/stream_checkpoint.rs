@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::duration::DurationText;
-use crate::stream::{FailureStatus, OutputRole, WorkerState};
+use crate::stream::{FailureStatus, OutputRole, ViewStatus, WorkerState};
 
 /// Whose checkpoint it is; never changes.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -17,7 +17,7 @@ use crate::stream::{FailureStatus, OutputRole, WorkerState};
     plural = "streamcheckpoints",
     namespaced,
     shortname = "sckpt",
-    category = "worldstream",
+    category = "worldstream-all",
     derive = "PartialEq",
     status = "StreamCheckpointStatus",
     selectable = ".spec.stream",
@@ -56,6 +56,10 @@ pub struct StreamCheckpointStatus {
     /// What is to be sent, as preflight found it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<OutputPlan>,
+    /// The output's view, where preflight found none and it may be built; on the checkpoint of the
+    /// first lane.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub view: Option<ViewStatus>,
     /// The pod that holds the checkpoint. Left out: nobody has yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub holder: Option<String>,

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
     plural = "streamclocks",
     namespaced,
     shortname = "sclk",
-    category = "worldstream",
+    category = "worldstream-all",
     derive = "PartialEq",
     doc = "The clock that all outputs of a WorldStream of the same name follow; the operator alone writes it."
 )]
@@ -108,14 +108,16 @@ pub enum ClockMode {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct LedgerEntry {
-    /// The revision that it made.
+    /// The revision that it made. Several changes at once make one revision; a speed that is
+    /// changed while the clock is paused makes none, and has the pause's.
     #[schemars(range(min = 0))]
     pub revision: u64,
     /// The event time from which the change counts. Left out: no event time was known.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "date-time"))]
     pub event_time: Option<String>,
-    /// The wall-clock time from which it counts.
+    /// The wall-clock time from which it counts; of a speed that is changed while the clock is
+    /// paused: when it was noted.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "date-time"))]
     pub wall_time: Option<String>,
@@ -124,6 +126,8 @@ pub struct LedgerEntry {
     /// The speedup from then on.
     #[schemars(range(min = 0))]
     pub speedup: f64,
+    /// Whether event time stands from then on: paused, settling or held.
+    pub stands: bool,
     /// The field manager that asked for it, or the operator's own where nobody did. Example:
     /// `kubectl-patch`.
     pub by: String,
@@ -143,7 +147,8 @@ pub enum ClockChange {
     SpeedChanged,
     /// It stands for an output that is behind.
     Held,
-    /// The output has caught up, and it goes on.
+    /// It no longer stands for an output: that has caught up, or somebody paused the clock or took
+    /// its waiting away.
     Released,
     /// It stands until all workers know that it does, to see where each of them is.
     Settled,

@@ -118,36 +118,47 @@ impl Server {
 
     /// Makes a child; that it is there already, and ours, is as well.
     pub async fn create(&self, key: &Key, child: &Child) -> Result<(), ApiError> {
+        match self.post(key, child).await {
+            Err(error) if error.code() == Some(409) => self.check_owner(key, child).await,
+            made => made,
+        }
+    }
+
+    async fn post(&self, key: &Key, child: &Child) -> Result<(), ApiError> {
         let api = self.api(child.resource, &key.namespace);
         let object = object(child)?;
         let params = PostParams {
             field_manager: Some(MANAGER.to_owned()),
             ..PostParams::default()
         };
-        let made = self
-            .call(
-                "create",
-                child.resource,
-                &child.name,
-                api.create(&params, &object),
-            )
-            .await;
-        match made {
-            Err(error) if error.code() == Some(409) => self.check_owner(key, child).await,
-            made => made.map(|_| ()),
-        }
+        let call = api.create(&params, &object);
+        self.call("create", child.resource, &child.name, call)
+            .await
+            .map(|_| ())
     }
 
     /// Makes or corrects a child by server-side apply; one that belongs to another owner is left
-    /// alone.
-    pub async fn apply(&self, key: &Key, child: &Child) -> Result<(), ApiError> {
+    /// alone. `new`: it is likely not there yet, so that to look first would be a request for
+    /// nothing.
+    pub async fn apply(&self, key: &Key, child: &Child, new: bool) -> Result<(), ApiError> {
+        if new {
+            match self.post(key, child).await {
+                Err(error) if error.code() == Some(409) => {}
+                made => return made,
+            }
+        }
         let api = self.api(child.resource, &key.namespace);
         let found = self
             .call("get", child.resource, &child.name, api.get_opt(&child.name))
             .await?;
         match found {
             None => return self.create(key, child).await,
-            Some(found) => ours(child, &found)?,
+            Some(found) => {
+                ours(child, &found)?;
+                if holds(&serde_json::json!(found), &child.body) {
+                    return Ok(());
+                }
+            }
         }
         let params = PatchParams::apply(MANAGER).force();
         let patch = Patch::Apply(&child.body);
@@ -314,6 +325,24 @@ fn object(child: &Child) -> Result<DynamicObject, ApiError> {
     })
 }
 
+/// Whether an object has all that is wanted of it. What it has besides is others': defaults of the
+/// API server, and what controllers wrote.
+fn holds(found: &Value, wanted: &Value) -> bool {
+    match (found, wanted) {
+        (Value::Object(found), Value::Object(wanted)) => wanted
+            .iter()
+            .all(|(name, wanted)| holds(found.get(name).unwrap_or(&Value::Null), wanted)),
+        (Value::Array(found), Value::Array(wanted)) => {
+            found.len() == wanted.len()
+                && found
+                    .iter()
+                    .zip(wanted)
+                    .all(|(found, wanted)| holds(found, wanted))
+        }
+        (found, wanted) => found == wanted,
+    }
+}
+
 fn owned_by(found: &DynamicObject, owner: &str) -> bool {
     found.owner_references().iter().any(|it| it.uid == owner)
 }
@@ -325,5 +354,27 @@ fn ours(child: &Child, found: &DynamicObject) -> Result<(), ApiError> {
         false => Err(ApiError::NotOurs {
             what: format!("{} {}", child.resource.kind, child.name),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_is_there_already_is_not_written_again() {
+        let found = json!({"a": 1, "b": [{"c": 2, "more": 3}], "more": {}});
+        for wanted in [json!({}), json!({"a": 1}), json!({"b": [{"c": 2}]})] {
+            assert!(holds(&found, &wanted), "{wanted}");
+        }
+        for wanted in [
+            json!({"a": 2}),
+            json!({"b": []}),
+            json!({"b": [{"d": 2}]}),
+            json!({"z": 1}),
+        ] {
+            assert!(!holds(&found, &wanted), "{wanted}");
+        }
     }
 }

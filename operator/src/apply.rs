@@ -17,8 +17,9 @@ pub async fn carry_out(
     let key = &stream.key;
     match action {
         Action::Apply(children) => {
+            let new = stream.status.plan.is_none();
             for child in children {
-                server.apply(key, child).await?;
+                server.apply(key, child, new).await?;
             }
             Ok(())
         }

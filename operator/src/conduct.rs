@@ -24,6 +24,8 @@ pub struct Conditions<'a> {
     pub live: &'a Live,
     /// Whether it is to stand, for whatever reason.
     pub stand: bool,
+    /// Whether the spec asks for that: `paused` or `suspend`.
+    pub asked: bool,
     /// Whether all unfinished workers are up and primed.
     pub all_up: bool,
     /// What the unfinished workers report.
@@ -82,72 +84,83 @@ pub fn conduct(now: Timestamp, conditions: &Conditions<'_>) -> Step {
     };
     let mut authority = Authority::resume(before, clock.mode.into(), newest);
     let mut step = Step::default();
-    let mut told =
-        |revision: Option<Revision>, change: ClockChange, by: String, authority: &Authority| {
-            if let Some(revision) = revision {
-                write(&mut clock, &revision, authority);
-                note(&mut clock, &revision, change, by);
-                step.publish = Some(clock.clone());
-            }
-        };
     let command = |command| Change {
         command,
         effective_at: None,
     };
+    let nobody = || (conditions.by)("");
+    let asked = || match conditions.asked {
+        true => (conditions.by)("paused"),
+        false => nobody(),
+    };
     if conditions.stand {
-        let revision = authority.command(command(Command::Pause), moment, &seen);
-        told(
-            revision,
-            ClockChange::Paused,
-            (conditions.by)("paused"),
-            &authority,
-        );
+        let stood = authority.newest().motion;
+        if let Some(revision) = authority.command(command(Command::Pause), moment, &seen) {
+            let changes = [(ClockChange::Paused, asked())];
+            take(&mut clock, &authority, stood, &revision, &changes);
+        }
     }
     if live.speedup != authority.settings().speedup {
+        let stood = authority.newest().motion;
+        let by = (conditions.by)("speedup");
         let revision = authority.command(command(Command::Speed(live.speedup)), moment, &seen);
-        told(
-            revision,
-            ClockChange::SpeedChanged,
-            (conditions.by)("speedup"),
-            &authority,
-        );
-    }
-    if !conditions.stand && authority.mode() == Mode::Paused && conditions.all_up {
-        let revision = authority.command(command(Command::Resume), moment, &seen);
-        told(
-            revision,
-            ClockChange::Resumed,
-            (conditions.by)("paused"),
-            &authority,
-        );
-    }
-    let stood = authority.newest().motion;
-    // A stand ends when all have told where they are, so all must be there to be asked.
-    let settled = authority.mode() != Mode::Settling || conditions.all_up;
-    if settled {
-        match authority.observe(moment, &seen) {
-            Ok(revision) => {
-                let change = match (stood, revision.map(|it| it.motion)) {
-                    (_, Some(Motion::Held { .. })) => ClockChange::Held,
-                    (Motion::Held { .. }, _) => ClockChange::Released,
-                    _ => ClockChange::Resumed,
-                };
-                told(revision, change, (conditions.by)(""), &authority);
+        let mut changes = vec![(ClockChange::SpeedChanged, by)];
+        match revision {
+            Some(revision) => {
+                if revision.motion == Motion::Paused {
+                    changes.push((ClockChange::Settled, nobody()));
+                }
+                take(&mut clock, &authority, stood, &revision, &changes);
             }
+            None => {
+                // The clock stands, and takes it when it goes on: no revision, but on record.
+                clock.speedup = authority.settings().speedup;
+                let newest = *authority.newest();
+                let from = newest.effective_at.max(moment);
+                note(&mut clock, &newest, from, &changes);
+            }
+        }
+    }
+    // Who ended a pause is who asked for it, also where it had to settle first.
+    let resumed = |clock: &StreamClockSpec| {
+        let pause = clock
+            .ledger
+            .iter()
+            .rev()
+            .find(|entry| matches!(entry.change, ClockChange::Paused | ClockChange::Settled));
+        match pause {
+            Some(pause) if pause.change == ClockChange::Paused && pause.by != nobody() => {
+                (ClockChange::Resumed, (conditions.by)("paused"))
+            }
+            _ => (ClockChange::Resumed, nobody()),
+        }
+    };
+    if !conditions.stand && authority.mode() == Mode::Paused && conditions.all_up {
+        let stood = authority.newest().motion;
+        if let Some(revision) = authority.command(command(Command::Resume), moment, &seen) {
+            let changes = [resumed(&clock)];
+            take(&mut clock, &authority, stood, &revision, &changes);
+        }
+    }
+    // A stand ends when all have told where they are, so all must be there to be asked.
+    if authority.mode() != Mode::Settling || conditions.all_up {
+        let stood = authority.newest().motion;
+        match authority.observe(moment, &seen) {
+            Ok(Some(revision)) => {
+                let changes = match (stood, revision.motion) {
+                    (_, Motion::Held { .. }) => [(ClockChange::Held, nobody())],
+                    (Motion::Held { .. }, _) => [(ClockChange::Released, nobody())],
+                    _ => [resumed(&clock)],
+                };
+                take(&mut clock, &authority, stood, &revision, &changes);
+            }
+            Ok(None) => {}
             Err(overdue) => step.overdue = Some((overdue.output, overdue.lag)),
         }
     }
-    let settled_mode = authority.mode();
-    if step.publish.is_none() && worldstream_crds::ClockMode::from(settled_mode) != clock.mode {
-        // A resume that waits for all to stand makes no revision, and has to be remembered.
-        clock.mode = settled_mode.into();
-        clock.speedup = authority.settings().speedup;
-        step.publish = Some(clock);
-    } else if step.publish.is_none() && authority.settings().speedup != clock.speedup {
-        // A speed that was changed in a pause counts when it ends.
-        clock.speedup = authority.settings().speedup;
-        step.publish = Some(clock);
-    }
+    // A resume that waits for all to stand makes no revision, and has to be remembered.
+    clock.mode = authority.mode().into();
+    step.publish = (clock != *conditions.clock).then_some(clock);
     step.again = again(&authority, moment, &seen, conditions);
     step
 }
@@ -172,7 +185,8 @@ fn begin(
         change = ClockChange::Rebuilt;
     }
     write(&mut clock, &first, &authority);
-    note(&mut clock, &first, change, (conditions.by)(""));
+    let changes = [(change, (conditions.by)(""))];
+    note(&mut clock, &first, first.effective_at, &changes);
     let again = again(&authority, now, seen, conditions);
     Step {
         publish: Some(clock),
@@ -187,9 +201,37 @@ fn write(clock: &mut StreamClockSpec, revision: &Revision, authority: &Authority
     clock.mode = authority.mode().into();
 }
 
-fn note(clock: &mut StreamClockSpec, revision: &Revision, change: ClockChange, by: String) {
+/// Takes a revision over, and notes all that changed with it. A hold that ends is released,
+/// whatever ends it.
+fn take(
+    clock: &mut StreamClockSpec,
+    authority: &Authority,
+    stood: Motion,
+    revision: &Revision,
+    changes: &[(ClockChange, String)],
+) {
+    write(clock, revision, authority);
+    let held = |motion| matches!(motion, Motion::Held { .. });
+    let mut all = changes.to_vec();
+    if held(stood)
+        && !held(revision.motion)
+        && let Some((first, by)) = changes.first()
+        && *first != ClockChange::Released
+    {
+        all.insert(0, (ClockChange::Released, by.clone()));
+    }
+    note(clock, revision, revision.effective_at, &all);
+}
+
+/// Notes changes that came with a revision and count from a moment.
+fn note(
+    clock: &mut StreamClockSpec,
+    revision: &Revision,
+    from: Moment,
+    changes: &[(ClockChange, String)],
+) {
     let event_time = match revision.motion {
-        Motion::Running(anchor) => Some(anchor.event_time(revision.effective_at)),
+        Motion::Running(anchor) => Some(anchor.event_time(from)),
         Motion::Held { at, .. } => Some(at),
         Motion::Unpaced => None,
         // Where the clock stood when the pause began, by what was in force until then.
@@ -203,15 +245,18 @@ fn note(clock: &mut StreamClockSpec, revision: &Revision, change: ClockChange, b
                 _ => None,
             }),
     };
-    let entry = LedgerEntry {
-        revision: revision.number,
-        event_time: event_time.map(|time| time.to_string()),
-        wall_time: Some(WallOffset::NONE.wall(revision.effective_at).to_string()),
-        change,
-        speedup: clock.speedup,
-        by,
-    };
-    clock.note(entry);
+    for (change, by) in changes {
+        let entry = LedgerEntry {
+            revision: revision.number,
+            event_time: event_time.map(|time| time.to_string()),
+            wall_time: Some(WallOffset::NONE.wall(from).to_string()),
+            change: *change,
+            speedup: clock.speedup,
+            stands: matches!(revision.motion, Motion::Paused | Motion::Held { .. }),
+            by: by.clone(),
+        };
+        clock.note(entry);
+    }
 }
 
 /// How far behind an output may look. What a worker says of itself counts at once; one that has

@@ -12,6 +12,7 @@ use kube::core::DynamicObject;
 use kube::runtime::watcher::{self, Config};
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
+use tokio::task::JoinSet;
 
 use crate::api::{ApiError, Server, api_resource};
 use crate::build;
@@ -76,8 +77,10 @@ const AT_ONCE: usize = 16;
 /// How many triggers are.
 const TRIGGERS_AT_ONCE: usize = 4;
 
-/// Runs until the process ends. `namespaces`: empty is all.
-pub async fn run(client: Client, context: Arc<Context>, namespaces: &[String]) {
+/// Runs for as long as it is awaited: when this is dropped, nothing of it goes on. `namespaces`:
+/// empty is all. Returns only if a part of it broke, and says what happened.
+pub async fn run(client: Client, context: Arc<Context>, namespaces: &[String]) -> String {
+    let mut tasks = JoinSet::new();
     let scopes: Vec<Option<String>> = match namespaces.is_empty() {
         true => vec![None],
         false => namespaces.iter().cloned().map(Some).collect(),
@@ -93,18 +96,22 @@ pub async fn run(client: Client, context: Arc<Context>, namespaces: &[String]) {
         let (all, made) = (Config::default(), Config::default().labels(&made_here()));
         let of_triggers = Config::default().labels(&trigger::made_for_one());
         let ours = |resource| scope.dynamic(resource);
-        scope.watch(ours(&build::STREAM), &all, |it| &it.streams, of_stream);
-        scope.watch(ours(&PROFILE), &all, |it| &it.profiles, of_profile);
-        scope.watch(ours(&build::CLOCK), &all, |it| &it.clocks, of_stream);
-        let checkpoints = ours(&build::CHECKPOINT);
-        scope.watch(checkpoints, &all, |it| &it.checkpoints, of_stream);
-        scope.watch(scope.typed(), &made, |it| &it.jobs, of_stream);
-        scope.watch(scope.typed(), &made, |it| &it.pods, of_stream);
-        scope.watch(ours(&build::TRIGGER), &all, |it| &it.triggers, of_trigger);
-        let deployments = scope.typed();
-        scope.watch(deployments, &of_triggers, |it| &it.deployments, of_trigger);
-        let pods = scope.typed();
-        scope.watch(pods, &of_triggers, |it| &it.trigger_pods, of_trigger);
+        let all_of = |resource| (ours(resource), all.clone());
+        tasks.spawn(scope.watch(all_of(&build::STREAM), |it| &it.streams, of_stream));
+        tasks.spawn(scope.watch(all_of(&PROFILE), |it| &it.profiles, of_profile));
+        tasks.spawn(scope.watch(all_of(&build::CLOCK), |it| &it.clocks, of_stream));
+        let checkpoints = all_of(&build::CHECKPOINT);
+        tasks.spawn(scope.watch(checkpoints, |it| &it.checkpoints, of_stream));
+        let jobs = (scope.typed(), made.clone());
+        tasks.spawn(scope.watch(jobs, |it| &it.jobs, of_stream));
+        let pods = (scope.typed(), made.clone());
+        tasks.spawn(scope.watch(pods, |it| &it.pods, of_stream));
+        let of_all = all_of(&build::TRIGGER);
+        tasks.spawn(scope.watch(of_all, |it| &it.triggers, of_trigger));
+        let deployments = (scope.typed(), of_triggers.clone());
+        tasks.spawn(scope.watch(deployments, |it| &it.deployments, of_trigger));
+        let pods = (scope.typed(), of_triggers.clone());
+        tasks.spawn(scope.watch(pods, |it| &it.trigger_pods, of_trigger));
     }
     // Nothing is decided before all is known: what is not seen yet would be made again.
     until(|| {
@@ -120,12 +127,19 @@ pub async fn run(client: Client, context: Arc<Context>, namespaces: &[String]) {
     tracing::info!("everything is listed; streams are looked at");
     context.metrics.ready(true);
     for _ in 0..AT_ONCE {
-        tokio::spawn(look(context.clone()));
+        tasks.spawn(look(context.clone()));
     }
-    tokio::spawn(triggers(context.clone(), watches));
+    tasks.spawn(triggers(context.clone(), watches));
     loop {
         tell_phases(&context);
-        tokio::time::sleep(Duration::from_secs(5)).await;
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(5)) => {}
+            // They never end by themselves, and without one of them streams would be forgotten.
+            Some(ended) = tasks.join_next() => return match ended {
+                Ok(()) => "a watch ended".to_owned(),
+                Err(error) => format!("a part of it broke: {error}"),
+            },
+        }
     }
 }
 
@@ -149,9 +163,8 @@ async fn triggers(context: Arc<Context>, watches: usize) {
             context.queue.now(key.clone());
         }
     });
-    for _ in 0..TRIGGERS_AT_ONCE {
-        tokio::spawn(look_at_triggers(context.clone()));
-    }
+    let looking = (0..TRIGGERS_AT_ONCE).map(|_| look_at_triggers(context.clone()));
+    futures::future::join_all(looking).await;
 }
 
 async fn until(known: impl Fn() -> bool) {
@@ -196,6 +209,12 @@ fn of_trigger(context: &Context, touched: Vec<Key>) {
     touched.into_iter().for_each(|key| queue.now(key));
 }
 
+const PROFILE: build::Resource = build::Resource {
+    api_version: "worldstream.io/v1alpha1",
+    kind: "StreamProfile",
+    plural: "streamprofiles",
+};
+
 /// What is watched in one namespace, or in all.
 struct Scope {
     client: Client,
@@ -226,17 +245,17 @@ impl Scope {
     /// Fills an index for ever, and has what is touched looked at.
     fn watch<V>(
         &self,
-        api: Api<V::Raw>,
-        config: &Config,
+        (api, config): (Api<V::Raw>, Config),
         index: fn(&Watched) -> &Index<V>,
         touch: fn(&Context, Vec<Key>),
-    ) where
+    ) -> impl Future<Output = ()> + Send + 'static
+    where
         V: View,
         V::Raw: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     {
         let (number, namespace) = (self.number, self.namespace.clone());
-        let (context, config) = (self.context.clone(), config.clone().page_size(500));
-        tokio::spawn(async move {
+        let (context, config) = (self.context.clone(), config.page_size(500));
+        async move {
             let mut failures = 0u32;
             let mut events = watcher::watcher(api, config).boxed();
             while let Some(event) = events.next().await {
@@ -259,15 +278,9 @@ impl Scope {
                     touch(&context, touched);
                 }
             }
-        });
+        }
     }
 }
-
-const PROFILE: build::Resource = build::Resource {
-    api_version: "worldstream.io/v1alpha1",
-    kind: "StreamProfile",
-    plural: "streamprofiles",
-};
 
 /// Looks at streams, one after the other.
 async fn look(context: Arc<Context>) {

@@ -2,6 +2,7 @@
 
 mod ends;
 mod verify;
+mod views;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -154,7 +155,7 @@ pub fn decide(situation: &Situation<'_>) -> Decision {
     }
     let planned = checkpoints.iter().all(|it| it.planned(lanes));
     if !planned {
-        verify(situation, &mut decision);
+        verify(situation, &outputs, &checkpoints, &mut decision);
         return decision;
     }
     decision.picture.verification = Verification::Verified;
@@ -209,7 +210,9 @@ fn freeze(situation: &Situation<'_>, decision: &mut Decision) -> bool {
         }
         if fixed {
             // Speed and the like are the stream's own to change: they are no drift of the profile.
-            if plan.profile_generation == validated.profile_generation {
+            if plan.profile_generation == validated.profile_generation
+                || plan.fixed_hash.as_ref() == Some(&validated.fixed_hash)
+            {
                 return true;
             }
             picture.drift = Some(format!(
@@ -226,6 +229,7 @@ fn freeze(situation: &Situation<'_>, decision: &mut Decision) -> bool {
     picture.plan = Some(PlanRef {
         name: plan.name.clone(),
         hash: validated.hash.clone(),
+        fixed_hash: Some(validated.fixed_hash.clone()),
         worker_image: validated.image.clone(),
         profile_generation: validated.profile_generation,
     });
@@ -233,8 +237,9 @@ fn freeze(situation: &Situation<'_>, decision: &mut Decision) -> bool {
     let checkpoints = build::checkpoints(stream, &run, &validated.outputs, lanes);
     let names: Vec<String> = checkpoints.iter().map(|it| it.name.clone()).collect();
     let mut children = vec![plan];
-    children.extend(build::roles(stream, Kind::Preflight, &names));
-    children.extend(build::roles(stream, Kind::Worker, &names));
+    for kind in [Kind::Preflight, Kind::Worker] {
+        children.extend(build::roles(stream, &validated.pods, kind, &names));
+    }
     children.extend(checkpoints);
     decision.todo.push(Action::Apply(children));
     if situation.clock.is_none() {
@@ -347,7 +352,11 @@ fn stream_outputs(
     {
         let due = since + live.prime_timeout;
         if due <= now {
-            picture.releases = Some(release(stream, status.releases.as_ref(), now));
+            let releases = release(stream, status.releases.as_ref(), now);
+            picture.releases = Some(Releases {
+                why: Some(in_the_way(&facts, &verdicts)),
+                ..releases
+            });
             verdicts = judge_all(false);
             picture.released = true;
         } else {
@@ -371,6 +380,7 @@ fn stream_outputs(
         started: status.started_at.is_some(),
         live,
         stand: stream.spec.paused || !go || stopped || picture.released,
+        asked: stream.spec.paused || stream.spec.suspend,
         all_up: all_up && go && !stopped && !picture.released,
         reports: &reports.iter().map(|it| it.report).collect::<Vec<Report>>(),
         by: &|field: &str| {
@@ -422,10 +432,6 @@ fn stream_outputs(
         .iter()
         .flat_map(|it| &it.todo)
         .any(|it| matches!(it, Do::Create { .. }));
-    if creates {
-        let roles = build::roles(stream, Kind::Worker, &checkpoints);
-        decision.todo.push(Action::Apply(roles));
-    }
     let answered = verdicts.iter().all(|it| !it.unanswered);
     if answered && (creates || verdicts.iter().all(|it| it.failure.is_none())) {
         decision.picture.retry = stream.spec.retry;
@@ -435,6 +441,13 @@ fn stream_outputs(
         for todo in &verdict.todo {
             decision.todo.extend(action(stream, order.as_ref(), todo));
         }
+    }
+    if let (true, Some(order)) = (creates, &order) {
+        // Made when the plan was frozen; if somebody took them away a Job waits for them, and a
+        // worker's replacement need not.
+        let pods = &order.validated.pods;
+        let roles = build::roles(stream, pods, Kind::Worker, &checkpoints);
+        decision.todo.push(Action::Apply(roles));
     }
     if decision.picture.clock.mode == ClockMode::Settling {
         decision.look_again(Some(Duration::from_secs(2)));
@@ -467,5 +480,18 @@ fn release(stream: &StreamView, before: Option<&Releases>, now: Timestamp) -> Re
         count,
         last_at: Some(now.to_string()),
         next_at: Some((now + wait).to_string()),
+        why: None,
     }
+}
+
+/// What kept the outputs from being ready: the pods that found no room, by name.
+fn in_the_way(facts: &[Facts<'_>], verdicts: &[Verdict]) -> String {
+    let waiting = facts.iter().zip(verdicts).filter(|(_, verdict)| {
+        !verdict.up && verdict.failure.is_none() && verdict.state != WorkerState::Finished
+    });
+    let each = waiting.map(|(facts, verdict)| match &verdict.trouble {
+        Some((_, message)) => message.clone(),
+        None => format!("{} was not ready", facts.output.id),
+    });
+    each.collect::<Vec<_>>().join("; ")
 }

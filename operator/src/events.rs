@@ -4,7 +4,8 @@
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
-use worldstream_crds::{Phase, WorkerState, WorldStreamStatus};
+use tokio::sync::mpsc;
+use worldstream_crds::{ConditionReason, Phase, ViewState, WorkerState, WorldStreamStatus};
 
 use crate::api::MANAGER;
 use crate::build;
@@ -60,8 +61,32 @@ pub fn between(before: &WorldStreamStatus, after: &WorldStreamStatus) -> Vec<Tol
             });
         }
     }
+    let building = |status| {
+        let why = ConditionReason::BuildingViews.as_str();
+        condition(status, "WorldVerified").filter(|(_, reason, _)| *reason == why)
+    };
+    if let (None, Some((_, reason, message))) = (building(before), building(after)) {
+        all.push(Told {
+            warning: false,
+            reason: reason.to_owned(),
+            note: message.to_owned(),
+        });
+    }
     for output in &after.outputs {
         let was = before.outputs.iter().find(|it| it.output == output.output);
+        let missing = was
+            .and_then(|it| it.view.as_ref())
+            .is_some_and(|it| it.state != ViewState::Built);
+        if let Some(view) = &output.view
+            && view.state == ViewState::Built
+            && missing
+        {
+            all.push(Told {
+                warning: false,
+                reason: "ViewBuilt".to_owned(),
+                note: format!("{}: a view of {} rows", output.output, view.rows),
+            });
+        }
         let was = was.map(|it| it.state);
         let finished = output.state == WorkerState::Finished && was != Some(WorkerState::Finished);
         if finished {
@@ -99,25 +124,37 @@ fn condition<'a>(status: &'a WorldStreamStatus, kind: &str) -> Option<(&'a str, 
     Some((&found.status, &found.reason, &found.message))
 }
 
-/// Tells.
+/// How many events may wait to be written; what is told beyond that is logged and left out.
+const WAITING: usize = 1_024;
+
+/// Tells, beside the looks at streams: none of them waits for an event to be written.
 pub struct Teller {
-    recorder: Recorder,
+    events: mpsc::Sender<(ObjectReference, Event)>,
 }
 
 impl Teller {
-    /// With a client; `instance` names this process.
+    /// With a client; `instance` names this process. Must be called on a runtime.
     pub fn new(client: Client, instance: &str) -> Self {
         let reporter = Reporter {
             controller: MANAGER.to_owned(),
             instance: Some(instance.to_owned()),
         };
-        Teller {
-            recorder: Recorder::new(client, reporter),
-        }
+        let recorder = Recorder::new(client, reporter);
+        let (events, mut told) = mpsc::channel::<(ObjectReference, Event)>(WAITING);
+        tokio::spawn(async move {
+            while let Some((reference, event)) = told.recv().await {
+                // That it cannot be told is no reason to stop.
+                if let Err(error) = recorder.publish(&event, &reference).await {
+                    let stream = reference.name.unwrap_or_default();
+                    tracing::warn!(%error, stream, "an event could not be written");
+                }
+            }
+        });
+        Teller { events }
     }
 
-    /// Tells of a stream. That it cannot is no reason to stop.
-    pub async fn tell(&self, stream: &StreamView, told: &Told) {
+    /// Tells of a stream, soon.
+    pub fn tell(&self, stream: &StreamView, told: &Told) {
         let reference = ObjectReference {
             api_version: Some(build::STREAM.api_version.to_owned()),
             kind: Some(build::STREAM.kind.to_owned()),
@@ -136,8 +173,12 @@ impl Teller {
             action: "Reconcile".to_owned(),
             secondary: None,
         };
-        if let Err(error) = self.recorder.publish(&event, &reference).await {
-            tracing::warn!(%error, stream = stream.key.name, "an event could not be written");
+        if self.events.try_send((reference, event)).is_err() {
+            tracing::warn!(
+                stream = stream.key.name,
+                reason = told.reason,
+                "an event was left out: too many wait"
+            );
         }
     }
 }

@@ -7,6 +7,7 @@ use worldstream_crds::clock::Observation;
 use worldstream_crds::time::EventTime;
 use worldstream_crds::{
     ConditionReason, DurationText, OutputReceiptStatus, OutputStatus, StreamClockSpec, WorkerState,
+    names,
 };
 
 use crate::build;
@@ -83,6 +84,7 @@ pub fn facts<'a>(
     let jobs: Vec<_> = situation
         .jobs
         .iter()
+        .filter(|job| job.component == names::WORKER)
         .filter(|job| job.owner == stream.uid && job.notes.output == output.id)
         .cloned()
         .collect();
@@ -230,6 +232,10 @@ fn output(facts: &Facts<'_>, verdict: &Verdict) -> OutputStatus {
         state: verdict.state,
         crashes: verdict.crashes,
         failure: verdict.failure.clone(),
+        view: facts
+            .checkpoints
+            .first()
+            .and_then(|it| it.status.view.clone()),
         ..OutputStatus::default()
     };
     let finished = verdict.state == WorkerState::Finished;

@@ -18,6 +18,8 @@ pub type Texts = BTreeMap<(String, String), String>;
 /// A Secret or ConfigMap entry that is mounted as a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mounted {
+    /// The field that asks for it, such as `spec.gate.auth.apiKey`.
+    pub path: String,
     /// Whether it is a Secret, else a ConfigMap.
     pub secret: bool,
     /// The object's name.
@@ -120,7 +122,10 @@ pub fn lower(
     }
     let mut lowered: StreamProfileSpec = serde_json::from_value(value)
         .map_err(|error| Invalid::profile(format!("cannot be read: {error}")))?;
-    lowered.runs_root = format!("{SCRATCH}/runs");
+    // A folder would be one of a pod that goes; what lies in S3 stays.
+    if !lowered.runs_root.starts_with("s3://") {
+        lowered.runs_root = format!("{SCRATCH}/runs");
+    }
     let patience = Some(worldstream_crds::DurationText(PATIENCE));
     lowered.gate.unavailable_for = lowered.gate.unavailable_for.or(patience);
     Ok((lowered, mounted))
@@ -137,7 +142,7 @@ fn mount_references(
         let folder = format!("{CERTIFICATES}/{}", slug(path));
         fields.remove("caConfigMap");
         fields.insert("caFile".into(), json!(format!("{folder}/{ENTRY}")));
-        mounted.push(mount(false, entry, folder));
+        mounted.push(mount(path, false, entry, folder));
     }
     let Some(entry) = key_ref(fields.get("secret")) else {
         return false;
@@ -145,7 +150,7 @@ fn mount_references(
     let folder = format!("{SECRETS}/{}", slug(path));
     fields.remove("secret");
     fields.insert("file".into(), json!(format!("{folder}/{ENTRY}")));
-    mounted.push(mount(true, entry, folder));
+    mounted.push(mount(path, true, entry, folder));
     true
 }
 
@@ -191,8 +196,9 @@ fn as_value(profile: &StreamProfileSpec) -> Value {
     serde_json::to_value(profile).unwrap_or_default()
 }
 
-fn mount(secret: bool, entry: KeyRef, folder: String) -> Mounted {
+fn mount(path: &str, secret: bool, entry: KeyRef, folder: String) -> Mounted {
     Mounted {
+        path: path.to_owned(),
         secret,
         name: entry.name,
         key: entry.key,
@@ -280,6 +286,17 @@ mod tests {
         assert!(lowered.checkpoints.kubernetes.is_some());
         assert_eq!(mounted.len(), 2);
         assert!(mounted.iter().any(|it| it.secret && it.name == "otter"));
+    }
+
+    #[test]
+    fn what_a_run_writes_stays_where_it_lies_in_s3() {
+        for (given, lowered) in [
+            ("runs/fraud-platform", "/var/run/worldstream/runs"),
+            ("s3://burrow/x", "s3://burrow/x"),
+        ] {
+            let found = lower(&profile(json!({"runsRoot": given})), &Texts::new()).unwrap();
+            assert_eq!(found.0.runs_root, lowered);
+        }
     }
 
     #[test]

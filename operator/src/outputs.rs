@@ -146,15 +146,19 @@ pub fn judge(facts: &Facts<'_>, wanted: &Wanted, now: Timestamp) -> Verdict {
     let answered = job.notes.retry >= wanted.retry || !again;
     let failure = failed(facts, job, wanted, &mut verdict);
     verdict.unanswered = failure.is_some() && !answered;
-    if let Some(failure) = failure
+    if let Some(failure) = &failure
         && answered
     {
         verdict.state = WorkerState::Failed;
-        verdict.failure = Some(failure);
+        verdict.failure = Some(failure.clone());
         stop(&mut verdict, newest, facts);
         return verdict;
     }
     verdict.state = state(facts, job);
+    if failure.is_none() && ending::unsaid(facts, job) {
+        verdict.again = Some(Duration::from_secs(1));
+        return verdict;
+    }
     lost_nodes(&mut verdict, facts, wanted, now);
     if !wanted.run || job.notes.attempt != wanted.attempt {
         stop(&mut verdict, newest, facts);

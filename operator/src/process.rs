@@ -1,5 +1,6 @@
 //! The process: logs, figures, leadership, and an orderly end.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +36,8 @@ fn start_logs(format: LogFormat) {
         .unwrap_or_else(|_| EnvFilter::new("info,kube_runtime=warn"));
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // Colours are for people: a log that is kept has none.
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match format {
         LogFormat::Text => logs.init(),
@@ -56,6 +59,14 @@ async fn work(args: Args) -> Result<(), String> {
         .await
         .map_err(|error| format!("no configuration of a cluster: {error}"))?;
     config.connect_timeout = Some(Duration::from_secs(10));
+    // Who asks, in the API server's audit log.
+    config.headers.push((
+        hyper::header::USER_AGENT,
+        hyper::header::HeaderValue::from_static(concat!(
+            "worldstream-operator/",
+            env!("CARGO_PKG_VERSION")
+        )),
+    ));
     let client =
         Client::try_from(config).map_err(|error| format!("no client for the cluster: {error}"))?;
     let figures = Metrics::default();
@@ -72,6 +83,10 @@ async fn work(args: Args) -> Result<(), String> {
         .lease_namespace
         .or_else(|| of_pod("POD_NAMESPACE"))
         .unwrap_or_else(|| "default".to_owned());
+    // An owner in another namespace would be none.
+    let pod = of_pod("POD_NAME")
+        .zip(of_pod("POD_UID"))
+        .filter(|_| of_pod("POD_NAMESPACE").as_ref() == Some(&lease_namespace));
     let context = Arc::new(Context {
         watched: Watched::default(),
         server: Server::new(client.clone(), figures.clone()),
@@ -85,14 +100,13 @@ async fn work(args: Args) -> Result<(), String> {
     let controllers = controller::run(client.clone(), context, &args.namespaces);
     if args.no_leader_election {
         figures.leads(true);
-        tokio::select! {
-            () = controllers => {}
-            () = &mut stop => {}
-        }
-        return Ok(());
+        return tokio::select! {
+            why = controllers => Err(why),
+            () = &mut stop => Ok(()),
+        };
     }
     let leases = kube::Api::namespaced(client, &lease_namespace);
-    let mut candidate = Candidate::new(leases, &args.lease_name, &identity);
+    let mut candidate = Candidate::new(leases, &args.lease_name, &identity, pod);
     // Who waits for the lease is ready to take over, which is what it is there for.
     figures.ready(true);
     tokio::select! {
@@ -101,16 +115,12 @@ async fn work(args: Args) -> Result<(), String> {
     }
     tracing::info!(identity, "this process leads");
     figures.leads(true);
-    let lost = tokio::select! {
-        why = candidate.hold() => Some(why),
-        () = controllers => None,
-        () = &mut stop => None,
+    let end = tokio::select! {
+        why = candidate.hold() => return Err(format!("the lease is lost: {why}")),
+        why = controllers => Err(why),
+        () = &mut stop => Ok(()),
     };
-    match lost {
-        Some(why) => Err(format!("the lease is lost: {why}")),
-        None => {
-            candidate.give_up().await;
-            Ok(())
-        }
-    }
+    // Nothing is looked at any more, and somebody else may.
+    candidate.give_up().await;
+    end
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use worldstream_crds::StreamProfileSpec;
+use worldstream_crds::{ConditionReason, StreamProfileSpec, WorldStreamStatus};
 
 use crate::api::{ApiError, MANAGER};
 use crate::apply::{carry_out, write_status};
@@ -14,10 +14,11 @@ use crate::controller::Context;
 use crate::decide::{Situation, decide};
 use crate::dereference::dereference;
 use crate::events;
+use crate::picture::Picture;
 use crate::status::{derive, differs};
 use crate::trigger;
-use crate::validate::{live, validate};
-use crate::views::Key;
+use crate::validate::{Invalid, live, validate};
+use crate::views::{Key, StreamView};
 
 /// Progress alone is written at most so often.
 const PROGRESS_EVERY: Duration = Duration::from_secs(4);
@@ -51,8 +52,7 @@ impl Pacer {
 ///
 /// Errors: what the API server refuses, or its absence; the look is repeated.
 pub async fn reconcile(context: &Context, key: &Key) -> Result<Option<Duration>, ApiError> {
-    let now = Timestamp::now();
-    let found = dereference(&context.watched, &context.server, key, now).await?;
+    let found = dereference(&context.watched, &context.server, key, Timestamp::now()).await?;
     let Some(found) = found else {
         context.pacer.forget(key);
         return Ok(None);
@@ -76,6 +76,8 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Option<Duration>,
     let fallback = StreamProfileSpec::default();
     let profile = found.profile.as_ref().map_or(&fallback, |it| &it.spec);
     let live = live(stream, profile);
+    // What takes effect at a moment is decided at the last one: reading may have taken a while.
+    let now = Timestamp::now();
     let decision = decide(&Situation {
         stream,
         validated: &validated,
@@ -97,7 +99,17 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Option<Duration>,
             ?action,
             "to do"
         );
-        carry_out(&context.server, stream, action).await?;
+        let done = carry_out(&context.server, stream, action).await;
+        if let Err(error @ ApiError::NotOurs { .. }) = &done
+            && stream.status.started_at.is_none()
+        {
+            let mut picture = Picture::before(stream, &live);
+            let reason = ConditionReason::NameTaken.as_str();
+            picture.accepted = Err(Invalid::new(reason, error.to_string()));
+            let status = derive(&picture, &stream.status, stream.generation, now);
+            say(context, stream, &status).await?;
+        }
+        done?;
     }
     let mut again = decision.again;
     if status != stream.status {
@@ -107,14 +119,25 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Option<Duration>,
         };
         match waits {
             Some(wait) => again = Some(again.map_or(wait, |known| known.min(wait))),
-            None => {
-                write_status(&context.server, stream, &status).await?;
-                context.pacer.written(key);
-                for told in events::between(&stream.status, &status) {
-                    context.teller.tell(stream, &told).await;
-                }
-            }
+            None => say(context, stream, &status).await?,
         }
     }
     Ok(again)
+}
+
+/// Writes a status, if it says something new, and tells what happened.
+async fn say(
+    context: &Context,
+    stream: &StreamView,
+    status: &WorldStreamStatus,
+) -> Result<(), ApiError> {
+    if *status == stream.status {
+        return Ok(());
+    }
+    write_status(&context.server, stream, status).await?;
+    context.pacer.written(&stream.key);
+    for told in events::between(&stream.status, status) {
+        context.teller.tell(stream, &told);
+    }
+    Ok(())
 }

@@ -161,7 +161,10 @@ fn phase(picture: &Picture, end: &End) -> Phase {
     if picture.clock.revision == 0 || picture.released {
         return Phase::Starting;
     }
-    if degraded(picture).is_some() {
+    // That an output is late is why the clock stands.
+    let holds =
+        |why: &str| picture.clock.mode == ClockMode::Holding && why == Why::OutputLate.as_str();
+    if degraded(picture).is_some_and(|(why, _)| !holds(&why)) {
         return Phase::Degraded;
     }
     match picture.clock.mode {
@@ -208,24 +211,17 @@ fn conditions(picture: &Picture, end: &End, phase: Phase) -> Vec<Says> {
         ),
     };
     let over = !matches!(end, End::Open);
-    let ready = ready(picture, over, phase);
-    let progressing = match over {
-        true => no(What::Progressing, Why::Finished, Why::Finished.meaning()),
-        false => match &accepted {
-            Says(_, Some(false), why, message) => {
-                Says(What::Progressing, Some(false), why.clone(), message.clone())
-            }
-            _ => {
-                let Says(_, _, why, message) = &ready;
-                let moving = !matches!(phase, Phase::Paused | Phase::Suspended | Phase::Pending);
-                Says(
-                    What::Progressing,
-                    Some(moving),
-                    why.clone(),
-                    message.clone(),
-                )
-            }
-        },
+    let ready = ready(picture, &accepted, end, phase);
+    let progressing = {
+        let Says(_, _, why, message) = &ready;
+        let stands = matches!(phase, Phase::Paused | Phase::Suspended | Phase::Pending);
+        let moving = !over && !stands && picture.accepted.is_ok();
+        Says(
+            What::Progressing,
+            Some(moving),
+            why.clone(),
+            message.clone(),
+        )
     };
     let degraded = match (degraded(picture), over) {
         (Some((why, message)), _) if !matches!(end, End::Completed { .. }) => {
@@ -278,8 +274,9 @@ fn conditions(picture: &Picture, end: &End, phase: Phase) -> Vec<Says> {
     ]
 }
 
-/// Whether the workers of all unfinished outputs really are at it.
-fn ready(picture: &Picture, over: bool, phase: Phase) -> Says {
+/// Whether the workers of all unfinished outputs really are at it. Its reason is the word that
+/// people see first: of a stream that failed or cannot begin it is the code.
+fn ready(picture: &Picture, accepted: &Says, end: &End, phase: Phase) -> Says {
     let no = |why: Why, message: &str| {
         Says(
             What::Ready,
@@ -288,24 +285,38 @@ fn ready(picture: &Picture, over: bool, phase: Phase) -> Says {
             message.to_owned(),
         )
     };
-    if over {
-        return no(Why::Finished, Why::Finished.meaning());
+    match end {
+        End::Completed { .. } => return no(Why::Finished, Why::Finished.meaning()),
+        End::Failed(failure) => {
+            let message = failure.message.clone();
+            return Says(What::Ready, Some(false), reason(failure), message);
+        }
+        End::Open => {}
+    }
+    if let Says(_, Some(false), why, message) = accepted {
+        return Says(What::Ready, Some(false), why.clone(), message.clone());
     }
     match phase {
         Phase::Suspended => return no(Why::Suspended, Why::Suspended.meaning()),
         Phase::Suspending => return no(Why::Suspending, Why::Suspending.meaning()),
         Phase::Pending => return no(Why::NotStarted, Why::NotStarted.meaning()),
-        Phase::Verifying => return no(Why::Preflight, Why::Preflight.meaning()),
+        Phase::Verifying => {
+            return match &picture.verification {
+                Verification::Running(Some((why @ Why::BuildingViews, message))) => {
+                    no(*why, message)
+                }
+                _ => no(Why::Preflight, Why::Preflight.meaning()),
+            };
+        }
         _ => {}
     }
     if picture.released {
-        let next = picture.releases.as_ref().and_then(|it| it.next_at.clone());
-        let stuck: Vec<&str> = picture.troubles.iter().map(|it| it.1.as_str()).collect();
+        let releases = picture.releases.clone().unwrap_or_default();
         let message = format!(
             "{} The next try is at {}. {}",
             Why::PrimeTimeout.meaning(),
-            next.unwrap_or_default(),
-            stuck.join("; ")
+            releases.next_at.unwrap_or_default(),
+            releases.why.unwrap_or_default()
         );
         return no(Why::PrimeTimeout, message.trim_end());
     }
@@ -434,6 +445,15 @@ fn coarse(status: &WorldStreamStatus) -> WorldStreamStatus {
         output.percent = 0;
         output.event_time = None;
         output.lag = None;
+        if let Some(view) = &mut output.view {
+            (view.percent, view.rows, view.of) = (0, 0, 0);
+        }
+    }
+    // How far builds are is in the message.
+    for condition in &mut status.conditions {
+        if condition.reason == Why::BuildingViews.as_str() {
+            condition.message = String::new();
+        }
     }
     status
 }

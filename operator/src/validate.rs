@@ -2,6 +2,7 @@
 //! names. The only input of what builds children. Pure; what is wrong is a condition and an event,
 //! never an error of the operator's, and heals when its cause goes.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -9,10 +10,11 @@ use worldstream_crds::catalogue::Catalogue;
 use worldstream_crds::plan::{Document, Documents, NoFiles, Overrides, PlanError, StreamPlan};
 use worldstream_crds::selection::{self, Role};
 use worldstream_crds::{
-    ConditionReason, OnOutputFailure, OutputRole, Overload, Reason, Rollout, StreamProfileSpec,
-    VolumeSpec, WorkerSpec, plan,
+    ConditionReason, OnOutputFailure, OracleSpec, OutputRole, Overload, Reason, Rollout,
+    StreamProfileSpec, VolumeSpec, WorkerSpec, plan,
 };
 
+use crate::build::Kind;
 use crate::lower::{Mounted, Texts, lower};
 use crate::views::{ProfileView, StreamView};
 
@@ -58,6 +60,8 @@ pub struct Validated {
     pub text: String,
     /// sha256 of the text.
     pub hash: String,
+    /// The same without what may be changed while the stream runs.
+    pub fixed_hash: String,
     /// Context first, then traffic.
     pub outputs: Vec<Output>,
     /// How many lanes each has.
@@ -77,6 +81,8 @@ pub struct Validated {
 pub struct Pods {
     /// The profile's `worker`.
     pub worker: WorkerSpec,
+    /// The profile's `oracle`.
+    pub oracle: OracleSpec,
     /// Secrets and certificates as files.
     pub mounted: Vec<Mounted>,
     /// Where worlds are.
@@ -85,6 +91,17 @@ pub struct Pods {
     pub cursors: Option<VolumeSpec>,
     /// How long a worker may take to drain and save.
     pub grace: Duration,
+}
+
+impl Pods {
+    /// The annotations by which a cloud knows a kind of pod.
+    pub fn identity(&self, kind: Kind) -> &BTreeMap<String, String> {
+        let own = &self.oracle.service_account_annotations;
+        match kind == Kind::Build && !own.is_empty() {
+            true => own,
+            false => &self.worker.service_account_annotations,
+        }
+    }
 }
 
 /// What may be changed while the stream runs: of the WorldStream, else of the profile.
@@ -197,12 +214,15 @@ pub fn validate(
             Role::Traffic => OutputRole::Traffic,
         },
     });
-    let text = serde_json::to_string(&plan)
-        .map_err(|error| Invalid::profile(format!("cannot be written as a plan: {error}")))?;
+    let unwritten = |error| Invalid::profile(format!("cannot be written as a plan: {error}"));
+    let text = serde_json::to_string(&plan).map_err(unwritten)?;
+    let mut fixed = serde_json::to_value(&plan).map_err(unwritten)?;
+    fixed["pace"] = serde_json::Value::Null;
     let worker = profile.spec.worker.clone();
     let grace = worker.pod_template.termination_grace_period_seconds;
     Ok(Validated {
         hash: const_hex::encode(Sha256::digest(text.as_bytes())),
+        fixed_hash: const_hex::encode(Sha256::digest(fixed.to_string())),
         text,
         outputs: outputs.collect(),
         lanes: plan.identity.lanes.count,
@@ -222,6 +242,7 @@ pub fn validate(
                 |seconds| Duration::from_secs(seconds.into()),
             ),
             mounted,
+            oracle: profile.spec.oracle.clone(),
             worker,
         },
         plan,

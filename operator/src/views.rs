@@ -270,7 +270,7 @@ pub struct JobView {
     pub uid: String,
     /// The uid of the stream that owns it.
     pub owner: String,
-    /// [`names::PREFLIGHT`] or [`names::WORKER`].
+    /// [`names::PREFLIGHT`], [`names::BUILD`] or [`names::WORKER`].
     pub component: String,
     /// What the operator wrote down when it made the Job.
     pub notes: Notes,
@@ -299,7 +299,8 @@ pub struct Notes {
     pub run: u32,
     /// Crashes in a row before it, after which the cursor had not moved.
     pub crashes: u32,
-    /// Where the cursors stood when it was made.
+    /// Where the cursors stood when it was made. Of preflight: the builds that it follows; of a
+    /// build: the run of preflight that found the view missing.
     pub cursor: String,
     /// The stream's `retry` that it answers.
     pub retry: u32,

@@ -1,199 +1,108 @@
-//! A Postgres server of a test's own: the system's programs, run as an unprivileged user on a port
-//! of its own, ended with the test. Plus what the reference producer does to its table there.
+//! The bed's Postgres for a test of checkpoints: a database and a role for them, and what the
+//! reference producer does to its table there.
 
-use std::fs::Permissions;
-use std::io::Write;
-use std::net::TcpListener;
-use std::os::unix::fs::{PermissionsExt, chown};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
+use worldstream_bed::Place;
+use worldstream_bed::stores::{self, PgBouncer, PostgresOptions};
 
 /// The password of every role but the superuser: nothing that a program prints may hold it.
 pub const PASSWORD: &str = "hush-5309";
 
+/// The database of the checkpoints.
+const DATABASE: &str = "checkpoints";
+
+/// Settings of a server that need not outlive the machine, for many processes.
+const SETTINGS: [(&str, &str); 3] = [
+    ("fsync", "off"),
+    ("max_connections", "350"),
+    ("shared_buffers", "32MB"),
+];
+
 /// A server with a database `checkpoints` and a role `stream` that may do everything in it.
 /// Stopped when dropped.
-pub struct PostgresServer {
-    dir: TempDir,
-    port: u16,
-    user: Option<(u32, u32)>,
-    child: Option<Child>,
-}
+pub struct PostgresServer(stores::PostgresServer);
 
 impl PostgresServer {
-    /// Starts one; `settings` are lines of `postgresql.conf`.
-    pub fn start(settings: &[&str]) -> PostgresServer {
-        let mut server = PostgresServer::folder();
-        server.run("initdb", |command| {
-            command
-                .args(["--no-sync", "--auth=trust", "--username=postgres"])
-                .args(["--encoding=UTF8", "--locale=C", "-D"])
-                .arg(server.data());
-        });
-        server.configure(settings);
-        server.launch();
+    /// Starts one; `settings` are those of `postgresql.conf`.
+    pub fn start(settings: &[(&str, &str)]) -> PostgresServer {
+        Self::start_at(Place::loopback(), settings)
+    }
+
+    /// Starts one at a place.
+    pub fn start_at(place: Place, settings: &[(&str, &str)]) -> PostgresServer {
+        let settings = SETTINGS.iter().chain(settings);
+        let settings = settings.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let options = PostgresOptions {
+            settings: settings.collect(),
+            ..PostgresOptions::default()
+        };
+        let server = stores::PostgresServer::start_at(place, options);
+        let server = PostgresServer(server.unwrap_or_else(|error| panic!("Postgres: {error}")));
         server.sql(&format!(
             "CREATE ROLE stream LOGIN PASSWORD '{PASSWORD}';
-             CREATE DATABASE checkpoints OWNER stream;"
+             CREATE DATABASE {DATABASE} OWNER stream;"
         ));
         server
     }
 
-    fn folder() -> PostgresServer {
-        let dir = tempfile::Builder::new()
-            .prefix("pg")
-            .permissions(Permissions::from_mode(0o755))
-            .tempdir()
-            .expect("a folder for the server");
-        let user = unprivileged();
-        for name in ["data", "run"] {
-            let path = dir.path().join(name);
-            std::fs::create_dir(&path).expect("a folder");
-            let mode = if name == "data" { 0o700 } else { 0o755 };
-            std::fs::set_permissions(&path, Permissions::from_mode(mode)).expect("a mode");
-            if let Some((uid, gid)) = user {
-                chown(&path, Some(uid), Some(gid)).expect("an owner");
-            }
-        }
-        PostgresServer {
-            port: free_port(),
-            dir,
-            user,
-            child: None,
-        }
-    }
-
-    fn configure(&self, settings: &[&str]) {
-        let mut text = format!(
-            "port = {}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = '{}'\n\
-             fsync = off\nmax_connections = 350\nshared_buffers = '32MB'\nmax_wal_size = '256MB'\n",
-            self.port,
-            self.run_folder().display()
-        );
-        for line in settings {
-            text.push_str(line);
-            text.push('\n');
-        }
-        self.append("postgresql.conf", &text);
-        std::fs::write(
-            self.data().join("pg_hba.conf"),
-            "local all all trust\nlocal replication all trust\n\
-             host all all 127.0.0.1/32 scram-sha-256\n",
-        )
-        .expect("pg_hba.conf");
-    }
-
     /// Adds to a file in the data folder.
     pub fn append(&self, file: &str, text: &str) {
-        let mut file = std::fs::OpenOptions::new()
-            .append(true)
-            .open(self.data().join(file))
-            .expect("a file of the server");
-        file.write_all(text.as_bytes()).expect("it can be written");
+        done(self.0.append(file, text));
     }
 
     /// The data folder.
-    pub fn data(&self) -> PathBuf {
-        self.dir.path().join("data")
+    pub fn data(&self) -> &Path {
+        &self.0.data
     }
 
-    fn run_folder(&self) -> PathBuf {
-        self.dir.path().join("run")
+    /// The server's programs, such as psql.
+    pub fn programs(&self) -> &Path {
+        self.0.programs()
     }
 
     /// Makes a file that belongs to the server's user, and that nobody else may read.
     pub fn private_file(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.data().join(name);
-        std::fs::write(&path, text).expect("a file");
-        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("a mode");
-        if let Some((uid, gid)) = self.user {
-            chown(&path, Some(uid), Some(gid)).expect("an owner");
-        }
-        path
+        done(self.0.private_file(name, text))
     }
 
     /// Makes a folder for a tablespace in another one.
     pub fn tablespace(&self, below: &Path) -> PathBuf {
         let path = below.join("tablespace");
-        std::fs::create_dir(&path).expect("a folder");
-        if let Some((uid, gid)) = self.user {
-            chown(&path, Some(uid), Some(gid)).expect("an owner");
-        }
+        done(self.0.folder(&path));
         path.canonicalize().expect("it is there")
     }
 
     /// Starts the server on what its folder holds, and waits until it answers.
     pub fn launch(&mut self) {
-        let log = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.log_file())
-            .expect("a log");
-        let mut command = self.command("postgres");
-        command
-            .arg("-D")
-            .arg(self.data())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a log"))
-            .stderr(log);
-        self.child = Some(command.spawn().expect("postgres starts"));
-        let end = Instant::now() + Duration::from_secs(60);
-        while !self.answers() {
-            let ended = self.child.as_mut().and_then(|child| child.try_wait().ok());
-            assert!(
-                Instant::now() < end && ended.flatten().is_none(),
-                "postgres does not answer:\n{}",
-                self.log()
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    fn answers(&self) -> bool {
-        self.psql("postgres", "SELECT 1", &[]).is_ok()
+        done(self.0.server.start());
     }
 
     /// Ends the server by a signal: `INT` ends all sessions, `QUIT` is a crash.
     pub fn stop(&mut self, signal: &str) {
-        if let Some(mut child) = self.child.take() {
-            let id = child.id().to_string();
-            let sent = Command::new("kill")
-                .args([&format!("-{signal}"), &id])
-                .status();
-            assert!(sent.expect("kill runs").success());
-            child.wait().expect("a child can be awaited");
-        }
+        done(self.0.stop_by(signal));
     }
 
     /// Another server that follows this one and takes no writes until it is promoted.
     pub fn standby(&self) -> PostgresServer {
-        let mut standby = PostgresServer::folder();
-        standby.run("pg_basebackup", |command| {
-            command
-                .args(["--no-sync", "-R", "-X", "stream", "-c", "fast"])
-                .args(["-U", "postgres", "-h"])
-                .arg(self.run_folder())
-                .args(["-p", &self.port.to_string(), "-D"])
-                .arg(standby.data());
-        });
-        standby.configure(&[]);
-        standby.launch();
-        standby
+        PostgresServer(done(self.0.standby()))
+    }
+
+    /// A pool before it in transaction mode, with so many connections to it.
+    pub fn pool(&self, connections: u32) -> PgBouncer {
+        done(PgBouncer::start(&self.0, "stream", PASSWORD, connections))
     }
 
     /// Where it listens: `127.0.0.1:port`.
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        let server = &self.0.server;
+        format!("{}:{}", server.place.address, server.port)
     }
 
     /// The connection string of a role, by way of an address.
     pub fn dsn_by(&self, role: &str, address: &str) -> String {
-        format!("postgres://{role}:{PASSWORD}@{address}/checkpoints")
+        format!("postgres://{role}:{PASSWORD}@{address}/{DATABASE}")
     }
 
     /// The connection string of the role `stream`.
@@ -203,11 +112,7 @@ impl PostgresServer {
 
     /// What the server has logged.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.log_file()).unwrap_or_default()
-    }
-
-    fn log_file(&self) -> PathBuf {
-        self.dir.path().join("log")
+        self.0.server.log()
     }
 
     /// Runs SQL as superuser in the database `postgres`.
@@ -220,63 +125,14 @@ impl PostgresServer {
     /// stand in it as `:'name'`.
     #[track_caller]
     pub fn query(&self, sql: &str, variables: &[(&str, &str)]) -> Vec<String> {
-        self.ask("checkpoints", sql, variables)
+        self.ask(DATABASE, sql, variables)
     }
 
     #[track_caller]
     fn ask(&self, database: &str, sql: &str, variables: &[(&str, &str)]) -> Vec<String> {
-        self.psql(database, sql, variables)
-            .unwrap_or_else(|error| panic!("{sql}: {error}"))
-    }
-
-    fn psql(
-        &self,
-        database: &str,
-        sql: &str,
-        variables: &[(&str, &str)],
-    ) -> Result<Vec<String>, String> {
-        let mut command = Command::new(programs().join("psql"));
-        command
-            .args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d"])
-            .arg(database)
-            .arg("-h")
-            .arg(self.run_folder())
-            .args(["-p", &self.port.to_string(), "-f", "-"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        for (name, value) in variables {
-            command.args(["-v", &format!("{name}={value}")]);
-        }
-        let mut child = command.spawn().expect("psql starts");
-        let mut input = child.stdin.take().expect("it is piped");
-        // A psql that could not connect reads nothing.
-        let _ = input.write_all(sql.as_bytes());
-        drop(input);
-        let output = child.wait_with_output().expect("psql ends");
-        match output.status.success() {
-            true => Ok(String::from_utf8_lossy(&output.stdout)
-                .lines()
-                .map(str::to_owned)
-                .collect()),
-            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
-        }
-    }
-
-    fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(programs().join(program));
-        if let Some((uid, gid)) = self.user {
-            command.uid(uid).gid(gid);
-        }
-        command.current_dir("/");
-        command
-    }
-
-    fn run(&self, program: &str, arguments: impl FnOnce(&mut Command)) {
-        let mut command = self.command(program);
-        arguments(&mut command);
-        let output = command.output().expect("it starts");
-        assert!(output.status.success(), "{program}: {output:?}");
+        let said = self.0.ask(database, sql, variables);
+        let said = said.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        said.lines().map(str::to_owned).collect()
     }
 
     /// The reference makes its table.
@@ -333,48 +189,7 @@ impl PostgresServer {
     }
 }
 
-impl Drop for PostgresServer {
-    fn drop(&mut self) {
-        self.stop("QUIT");
-    }
-}
-
-/// The server's programs: of the newest version that the system has.
-pub fn programs() -> PathBuf {
-    let mut found: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path().join("bin"))
-        .filter(|path| path.join("initdb").exists())
-        .collect();
-    found.sort();
-    found
-        .pop()
-        .expect("Postgres: install the system's package `postgresql`")
-}
-
-/// Postgres refuses to run as root; whoever else we are, it may run as.
-fn unprivileged() -> Option<(u32, u32)> {
-    if !rustix::process::geteuid().is_root() {
-        return None;
-    }
-    let users = std::fs::read_to_string("/etc/passwd").expect("the users");
-    let ids = |name: &str| {
-        let line = users
-            .lines()
-            .find(|line| line.starts_with(&format!("{name}:")))?;
-        let mut fields = line.split(':').skip(2);
-        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
-    };
-    Some(
-        ids("postgres")
-            .or_else(|| ids("nobody"))
-            .expect("a user without rights"),
-    )
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("it is bound").port()
+#[track_caller]
+fn done<T>(result: Result<T, worldstream_bed::BedError>) -> T {
+    result.unwrap_or_else(|error| panic!("Postgres: {error}"))
 }

@@ -1,5 +1,6 @@
 //! What a gate recorded, read back.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -50,4 +51,40 @@ pub fn arrivals(path: &Path) -> Vec<Arrival> {
 pub fn monotonic() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// How often events arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Repeats {
+    /// Different events.
+    pub events: u64,
+    /// Those that arrived twice or more.
+    pub twice: u64,
+    /// How often the one arrived that arrived most.
+    pub most: u64,
+}
+
+impl Repeats {
+    /// Of what arrived.
+    pub fn of(arrivals: &[Arrival]) -> Repeats {
+        let mut times: HashMap<&str, u64> = HashMap::new();
+        for arrival in arrivals {
+            *times.entry(&arrival.event_id).or_default() += 1;
+        }
+        Repeats {
+            events: times.len() as u64,
+            twice: times.values().filter(|times| **times > 1).count() as u64,
+            most: times.values().max().copied().unwrap_or(0),
+        }
+    }
+
+    /// In words, of so many events that there are.
+    pub fn told(&self, of: u64) -> String {
+        format!(
+            "{of} events, {} sent twice or more, none more than {} times, {} lost",
+            self.twice,
+            self.most,
+            of - self.events
+        )
+    }
 }

@@ -43,11 +43,19 @@ impl Minio {
 
     /// One that speaks https, with an authority of its own.
     pub fn start_tls() -> Minio {
-        Self::start_with(MinioOptions { tls: true })
+        Self::start_with(MinioOptions {
+            tls: true,
+            ..MinioOptions::default()
+        })
     }
 
     fn start_with(options: MinioOptions) -> Minio {
-        let minio = MinioServer::start_at(Place::loopback(), options).expect("MinIO starts");
+        Self::start_at(Place::loopback(), options)
+    }
+
+    /// One at a place.
+    pub fn start_at(place: Place, options: MinioOptions) -> Minio {
+        let minio = MinioServer::start_at(place, options).expect("MinIO starts");
         Minio {
             url: minio.endpoint(),
             minio,
@@ -137,10 +145,65 @@ impl Minio {
         bucket.make_public().expect("a policy");
     }
 
+    /// A bucket, by the credentials of a session.
+    fn open_by(&self, bucket: &str, session: &Session) -> Store {
+        let mut plan = self.plan();
+        let secret = |name: &str, value: &str| {
+            let path = self.dir.path().join(name);
+            std::fs::write(&path, value).expect("a secret");
+            SecretSource::File(path)
+        };
+        plan.credentials = Some(S3CredentialsPlan {
+            access_key_id: secret("session-id", &session.key_id),
+            secret_access_key: secret("session-secret", &session.secret),
+            session_token: Some(secret("session-token", &session.token)),
+        });
+        s3::open(&plan, bucket).expect("a bucket")
+    }
+
+    /// Whether a session may read an object that is there.
+    pub fn may_read(&self, bucket: &str, key: &str, session: &Session) -> bool {
+        let at = s3::below(Default::default(), key);
+        matches!(wait(self.open_by(bucket, session).get(&at)), Ok(Some(_)))
+    }
+
+    /// Whether a session may write an object.
+    pub fn may_write(&self, bucket: &str, key: &str, session: &Session) -> bool {
+        let at = s3::below(Default::default(), key);
+        let store = self.open_by(bucket, session);
+        let put = store.put(&at, Bytes::from_static(b"x"), Expect::Anything);
+        wait(put).is_ok()
+    }
+
     /// Credentials for an hour, by MinIO's own token service.
     pub fn session(&self) -> Session {
-        let body = "Action=AssumeRole&Version=2011-06-15&DurationSeconds=3600";
-        let mut request = HttpRequest::new(body.to_owned().into());
+        self.session_that("")
+    }
+
+    /// Credentials for an hour that may read one bucket, and write to another alone.
+    pub fn reading_session(&self, bucket: &str, other: &str) -> Session {
+        let of = |bucket: &str| {
+            [
+                format!("arn:aws:s3:::{bucket}"),
+                format!("arn:aws:s3:::{bucket}/*"),
+            ]
+        };
+        let reading = ["s3:GetObject", "s3:ListBucket", "s3:GetBucketLocation"];
+        let policy = json!({
+            "Version": "2012-10-17",
+            "Statement": [
+                { "Effect": "Allow", "Action": reading, "Resource": of(bucket) },
+                { "Effect": "Allow", "Action": ["s3:*"], "Resource": of(other) },
+            ],
+        });
+        let bytes = policy.to_string().into_bytes();
+        let encoded: String = bytes.iter().map(|byte| format!("%{byte:02X}")).collect();
+        self.session_that(&format!("&Policy={encoded}"))
+    }
+
+    fn session_that(&self, more: &str) -> Session {
+        let body = format!("Action=AssumeRole&Version=2011-06-15&DurationSeconds=3600{more}");
+        let mut request = HttpRequest::new(body.clone().into());
         *request.method_mut() = "POST".parse().expect("a method");
         *request.uri_mut() = format!("{}/", self.url).parse().expect("a URL");
         let form = "application/x-www-form-urlencoded"

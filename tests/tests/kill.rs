@@ -8,8 +8,8 @@ use std::time::Duration;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
-use worldstream_tests::stream::{LONG, Stream, assert_complete, receipt, receipts, sample};
-use worldstream_tests::{Arrival, GateProcess, json_lines, monotonic};
+use worldstream_tests::stream::{LONG, Stream, assert_complete, receipt, receipts, sample, until};
+use worldstream_tests::{Arrival, GateProcess, Repeats, json_lines, monotonic};
 
 /// How a stream is killed.
 struct Case {
@@ -215,4 +215,56 @@ fn assert_whole_lines(run_dir: &Path) {
     let of = |kind: &str| events.iter().filter(|it| it["event_kind"] == kind).count();
     assert!(of("checkpoint_saved") > 0);
     assert_eq!(of("stream_complete"), 1);
+}
+
+/// On a file the older of two keeps the checkpoint for as long as its process lives, frozen or not:
+/// a takeover is refused. When it is ended, the newer one goes on where it had saved.
+#[test]
+fn two_processes_on_one_file_the_older_frozen() {
+    const EVENTS: u64 = 2_500;
+    const IN_FLIGHT: u64 = 4;
+    const FLUSH: u64 = 20;
+    let dir = tempfile::tempdir().unwrap();
+    let world = dir.path().join("world");
+    sample(&world, 1_000, &["--days", "1"]);
+    let gate = GateProcess::start(dir.path(), &["--fault", "latency=8ms"]);
+    let stream = Stream::new(dir.path(), &world, &gate.url)
+        .set("checkpoints.flushEvery", FLUSH)
+        .args(["--in-flight", &IN_FLIGHT.to_string()]);
+    let older = stream.command().start();
+    let refused = || {
+        let newer = stream.finish(12);
+        let holder = format!("process {}", older.id());
+        for text in ["CHECKPOINT_CONFLICT", &holder] {
+            assert!(newer.stderr.contains(text), "{newer:#?}");
+        }
+    };
+    until("events on their way", || gate.pushes() > 200);
+    older.signal("STOP");
+    until("its last pushes", || gate.summary()["in_flight"] == 0);
+    let pushes = gate.pushes();
+    refused();
+    refused();
+    assert_eq!(gate.pushes(), pushes, "nobody sends while it is frozen");
+    // Let go, it goes on; frozen again, it is ended.
+    older.signal("CONT");
+    until("it goes on", || gate.pushes() > pushes + 200);
+    older.signal("STOP");
+    refused();
+    older.kill();
+    let summary = stream.finish(0).json();
+    assert_complete(&summary, |output| match output {
+        "s3_event_stream_with_fraud_6B" => 1_000,
+        _ => 500,
+    });
+    let repeats = Repeats::of(&gate.arrivals());
+    println!(
+        "two processes on one checkpoint in a file: {}; takeovers refused while the older one was \
+         frozen: 3 of 3",
+        repeats.told(EVENTS)
+    );
+    assert_eq!(repeats.events, EVENTS, "nothing is lost");
+    let most = receipts(&summary).len() as u64 * (FLUSH + IN_FLIGHT);
+    assert!(repeats.twice <= most && repeats.most <= 2, "{repeats:?}");
+    assert_eq!(gate.end().len() as u64, EVENTS);
 }

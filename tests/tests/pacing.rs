@@ -377,6 +377,32 @@ fn a_pause_grants_no_tokens_and_the_rate_plan_stands_still() {
     }
 }
 
+/// Stopped and started again it is in the step of its time, and nothing is granted twice.
+#[test]
+fn a_rate_plan_goes_on_where_the_replay_was_stopped() {
+    let world = world(&every(SECOND, 120), &every(SECOND, 120), 100, 100);
+    let mut inside = inside(&world);
+    inside.plan.pace.rate_plan = vec![
+        step(0.0, 100.0, 0.1, Some(10.0)),
+        step(0.5, 20.0, 0.05, None),
+    ];
+    let moving = inside.start();
+    // More than the first step grants.
+    let enough = |output: &str| inside.arrivals_of(output).len() >= 65;
+    until("the second step", || enough(CONTEXT) && enough(TRAFFIC));
+    moving.remote.stop();
+    assert_eq!(moving.end().exit, ExitCode::Interrupted);
+    let before = [CONTEXT, TRAFFIC].map(|output| inside.arrivals_of(output).len());
+    let moving = inside.start();
+    let start = moving.revision("the start", |_| true).effective_at;
+    done(&moving.end());
+    for (output, before) in [CONTEXT, TRAFFIC].into_iter().zip(before) {
+        let after = inside.arrivals_of(output).split_off(before);
+        assert_eq!(after.len(), 120 - before, "{output}");
+        none_beyond(&after, start, 20.0, 1.0);
+    }
+}
+
 fn arrived_before(arrivals: &[Arrival], moment: Mono) -> Vec<Arrival> {
     let before = |it: &&Arrival| (it.at as i64) < moment.0;
     arrivals.iter().filter(before).cloned().collect()

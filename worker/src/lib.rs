@@ -8,7 +8,7 @@
 //! [`bus`] is where READY messages come from.
 //! [`store`] is where worlds are read and records are written, on this machine or in S3;
 //! [`secret`] reads what the plan only names. [`engine`] connects them. [`sample`] and
-//! [`devgate`] make a world and a gate to try it all on.
+//! [`devgate`] make a world and a gate to try it all on, and [`validate`] sees whether it all works.
 
 pub mod audit;
 pub mod bus;
@@ -30,6 +30,7 @@ pub mod secret;
 pub mod stop;
 pub mod store;
 pub mod trigger;
+pub mod validate;
 pub mod view;
 pub mod world;
 

@@ -8,6 +8,9 @@ use super::{Anchor, Moment, Motion, Revision};
 use crate::policy::Overload;
 use crate::time::EventTime;
 
+/// How much later than its lag an output is known to be late, as a rule, where others report it.
+const TOLD_WITHIN: Duration = Duration::from_secs(5);
+
 /// What the clock is set to.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
@@ -20,8 +23,16 @@ pub struct Settings {
     /// How far an output may be behind, in wall time.
     pub max_lag: Duration,
     /// How far ahead a revision becomes effective: long enough that everybody knows it by then.
+    /// Where everything stands, half of it: who learns late that it goes on is late, never early.
     /// Zero in one process, where everybody reads the same memory.
     pub lead: Duration,
+}
+
+impl Settings {
+    /// The lead of a revision with which event time begins to run.
+    fn starting(&self) -> Duration {
+        self.lead / 2
+    }
 }
 
 /// A change that somebody asks for.
@@ -90,7 +101,7 @@ impl Authority {
     /// time, so those that begin later wait. Without observations (everything is finished or
     /// empty) the epoch does not matter.
     pub fn start(settings: Settings, now: Moment, outputs: &[Observation]) -> (Self, Revision) {
-        let effective_at = now + settings.lead;
+        let effective_at = now + settings.starting();
         let motion = match settings.paused {
             true => Motion::Paused,
             false => running(settings.speedup, lowest(outputs), effective_at),
@@ -152,6 +163,10 @@ impl Authority {
             Command::Resume if !self.settings.paused => None,
             Command::Resume => {
                 self.settings.paused = false;
+                let at = change
+                    .effective_at
+                    .unwrap_or(now + self.settings.starting());
+                let at = at.max(now);
                 // The pause may be so new that not everybody stands yet: then it settles first.
                 self.all_stand(now, outputs)
                     .then(|| self.publish(at, running(self.settings.speedup, lowest(outputs), at)))
@@ -193,7 +208,7 @@ impl Authority {
         match self.newest.motion {
             Motion::Paused if self.settings.paused || !self.all_stand(now, outputs) => Ok(None),
             Motion::Paused => {
-                let at = now + self.settings.lead;
+                let at = now + self.settings.starting();
                 let motion = running(self.settings.speedup, lowest(outputs), at);
                 Ok(Some(self.publish(at, motion)))
             }
@@ -201,7 +216,7 @@ impl Authority {
                 if outputs.iter().any(|output| output.oldest <= at) {
                     return Ok(None);
                 }
-                let from = now + self.settings.lead;
+                let from = now + self.settings.starting();
                 let motion = running(self.settings.speedup, at, from);
                 Ok(Some(self.publish(from, motion)))
             }
@@ -244,7 +259,15 @@ impl Authority {
         }
         // The clock stands where the late output's lag reached the limit, however late we are
         // told: also after a process that stood still as a whole, nobody runs ahead.
-        let at = anchor.event_time(anchor.due(oldest) + self.settings.max_lag);
+        let limit = anchor.due(oldest) + self.settings.max_lag;
+        let lead = self.settings.lead;
+        let stands = match lead.is_zero() {
+            true => limit,
+            // Until they know of it the others send on: it stands where they may be by then, or
+            // what they send in the meantime would be early.
+            false => limit.max((now + lead).min(limit + lead + TOLD_WITHIN)),
+        };
+        let at = anchor.event_time(stands);
         Ok(Some(self.publish(now, Motion::Held { anchor, at })))
     }
 
@@ -461,6 +484,62 @@ mod tests {
             .command(now_command(Command::Resume), Moment(12 * SECOND), &outputs)
             .unwrap();
         assert_eq!(going.motion, Motion::Unpaced);
+    }
+
+    #[test]
+    fn a_hold_that_takes_time_to_be_known_stands_where_all_may_be_by_then() {
+        let with = |lead| Settings {
+            lead: Duration::from_secs(lead),
+            ..settings(1.0, Overload::Hold)
+        };
+        let held = |lead, told: i64| {
+            let outputs = [output(10, 1), output(30, 1)];
+            let start = Moment(-(lead as i64) * SECOND / 2);
+            let (mut authority, _) = Authority::start(with(lead), start, &[output(0, 0)]);
+            let now = Moment(told * SECOND);
+            match authority.observe(now, &outputs).unwrap().unwrap() {
+                Revision {
+                    motion: Motion::Held { at, .. },
+                    effective_at,
+                    ..
+                } => {
+                    assert_eq!(effective_at, now);
+                    at.micros() / 1_000_000
+                }
+                other => panic!("{other:?}"),
+            }
+        };
+        // Due at 10, late from 15 on. In one process everybody knows at once.
+        assert_eq!(held(0, 18), 15);
+        assert_eq!(held(2, 18), 20);
+        // Told much too late: nobody is to run ahead.
+        assert_eq!(held(2, 3_600), 22);
+    }
+
+    #[test]
+    fn what_begins_to_run_takes_half_the_lead() {
+        let lead = |seconds| Settings {
+            lead: Duration::from_secs(seconds),
+            ..settings(1.0, Overload::Hold)
+        };
+        let from = |revision: Revision| revision.effective_at.0 / SECOND;
+        let (mut authority, first) = Authority::start(lead(2), Moment(0), &[output(0, 0)]);
+        assert_eq!(from(first), 1);
+        let outputs = [output(10, 1)];
+        let now = |seconds: i64| Moment(seconds * SECOND);
+        let slower = now_command(Command::Speed(0.5));
+        let slower = authority.command(slower, now(10), &outputs).unwrap();
+        assert_eq!(from(slower), 12);
+        let pause = authority.command(now_command(Command::Pause), now(20), &outputs);
+        assert_eq!(from(pause.unwrap()), 22);
+        let stands = [output(16, 3)];
+        let resume = authority.command(now_command(Command::Resume), now(30), &stands);
+        assert_eq!(from(resume.unwrap()), 31);
+        // Held for an output that says nothing, and released when it has caught up.
+        let held = authority.observe(now(50), &stands).unwrap().unwrap();
+        assert!(matches!(held.motion, Motion::Held { .. }), "{held:?}");
+        let released = authority.observe(now(60), &[output(90, 5)]);
+        assert_eq!(from(released.unwrap().unwrap()), 61);
     }
 
     #[test]

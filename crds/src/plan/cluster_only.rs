@@ -49,6 +49,8 @@ fn check_profile(profile: &Document<StreamProfileSpec>) -> Result<(), UsageError
     let secret = |secret: Option<&SecretRef>| secret.is_some_and(|it| it.secret.is_some());
     let auth = spec.gate.auth.as_ref();
     let postgres = spec.checkpoints.postgres.as_ref();
+    let s3 = spec.world.s3.credentials.as_ref();
+    let token = s3.and_then(|it| it.session_token.as_ref());
     let (traffic, context) = (&spec.traffic_outputs, &spec.context_outputs);
     let texts = "a file, builtIn or inline";
     let lists = "a file, builtIn or outputIds";
@@ -85,6 +87,26 @@ fn check_profile(profile: &Document<StreamProfileSpec>) -> Result<(), UsageError
             "contextOutputs.baseline.configMap",
             list(&context.baseline),
             lists,
+        ),
+        (
+            "world.s3.caConfigMap",
+            spec.world.s3.ca_config_map.is_some(),
+            "caFile",
+        ),
+        (
+            "world.s3.credentials.accessKeyId.secret",
+            secret(s3.map(|it| &it.access_key_id)),
+            secrets,
+        ),
+        (
+            "world.s3.credentials.secretAccessKey.secret",
+            secret(s3.map(|it| &it.secret_access_key)),
+            secrets,
+        ),
+        (
+            "world.s3.credentials.sessionToken.secret",
+            secret(token),
+            secrets,
         ),
         (
             "gate.caConfigMap",

@@ -11,6 +11,7 @@ mod cluster_only;
 pub mod documents;
 pub mod error;
 mod files;
+mod oracle;
 pub mod policy_files;
 mod profile;
 pub mod ready;
@@ -23,6 +24,7 @@ pub mod yaml;
 pub use documents::{Document, Documents};
 pub use error::{PlanError, UsageError};
 pub use files::{Files, NoFiles};
+pub use oracle::OraclePlan;
 pub use ready::ReadyPlan;
 pub use resolve::{Overrides, resolve, world};
 pub use s3::{S3CredentialsPlan, S3Plan};
@@ -49,6 +51,9 @@ pub struct StreamPlan {
     pub profile: String,
     /// What world, and what must hold of it.
     pub world: WorldPlan,
+    /// What is done where a view is missing. Left out of the text where it is nothing.
+    #[serde(default, skip_serializing_if = "OraclePlan::is_nothing")]
+    pub oracle: OraclePlan,
     /// Who the events are from and for.
     pub identity: IdentityPlan,
     /// When events are sent.

@@ -9,7 +9,7 @@ use super::files::Files;
 use super::values::{self, Checked};
 use super::{
     IdentityPlan, Lanes, PLAN_VERSION, RangePlan, SelectionPlan, StreamPlan, WorldPlan, choose,
-    cluster_only, profile, s3,
+    cluster_only, oracle, profile, s3,
 };
 use crate::failure::Failure;
 use crate::time::EventTime;
@@ -105,6 +105,7 @@ pub fn resolve(documents: &Documents, flags: &Overrides, files: &dyn Files) -> R
         version: PLAN_VERSION,
         profile: profile.name.clone(),
         checkpoint: inputs.checkpoint(&run_dir)?,
+        oracle: oracle::plan(&profile)?,
         world,
         identity,
         pace,

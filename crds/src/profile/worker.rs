@@ -55,6 +55,12 @@ pub struct WorkerSpec {
     #[schemars(length(max = 64))]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub env: Vec<EnvSpec>,
+    /// Annotations of the pods' ServiceAccounts, by which a cloud knows who they are: for worlds in
+    /// S3 without `credentials`. Example:
+    /// `{eks.amazonaws.com/role-arn: "arn:aws:iam::111122223333:role/replays"}`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
+    pub service_account_annotations: BTreeMap<String, String>,
     /// Where the pods run, and what they are labelled with.
     pub pod_template: PodTemplateSpec,
     /// When a change of image, resources or pod template reaches the workers of streams that run:
@@ -75,6 +81,7 @@ impl Default for WorkerSpec {
             image_pull_secrets: Vec::new(),
             resources: None,
             env: Vec::new(),
+            service_account_annotations: BTreeMap::new(),
             pod_template: PodTemplateSpec::default(),
             rollout: Rollout::default(),
             crash_limit: 5,

@@ -4,6 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::ViewStatus;
 use crate::duration::DurationText;
 
 /// How a stream stands. Event times are RFC 3339 with microseconds; counts are of events.
@@ -124,6 +125,10 @@ pub struct PlanRef {
     pub name: String,
     /// sha256 of its text, hex.
     pub hash: String,
+    /// The same without what may be changed while the stream runs (speed, lag, what a failure does):
+    /// an edited profile that gives another one shows as `ProfileDrifted`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fixed_hash: Option<String>,
     /// The image that the workers run.
     pub worker_image: String,
     /// The generation of the profile that it was made from.
@@ -159,6 +164,10 @@ pub struct Releases {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "date-time"))]
     pub next_at: Option<String>,
+    /// What was in the way the last time: pods that found no room, in the scheduler's words, and
+    /// outputs that were not ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// One output, its lanes added up.
@@ -226,6 +235,9 @@ pub struct OutputStatus {
     /// What became of its events, once it is finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt: Option<OutputReceiptStatus>,
+    /// How far its view is, where preflight found none and `oracle.buildViews` lets it be built.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub view: Option<ViewStatus>,
 }
 
 /// Why an output is sent.

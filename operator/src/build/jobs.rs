@@ -16,6 +16,9 @@ pub const TAKE_OVER: &str = "WORLDSTREAM_TAKE_OVER_FROM";
 /// How often a Job tries by itself: for preflight, where nothing is lost by waiting.
 const PREFLIGHT_TRIES: i32 = 4;
 
+/// How often a build does, whose pod was killed: what it had sorted is there for the next.
+const BUILD_TRIES: i32 = 6;
+
 /// What a Job is made of besides the stream.
 #[derive(Clone, Debug)]
 pub struct JobOrder<'a> {
@@ -91,6 +94,23 @@ pub fn preflight(stream: &StreamView, order: &JobOrder<'_>, notes: &Notes) -> Ch
     spec["completions"] = 1.into();
     spec["parallelism"] = 1.into();
     spec["backoffLimit"] = PREFLIGHT_TRIES.into();
+    body
+}
+
+/// The Job that builds the view of an output.
+pub fn view(stream: &StreamView, order: &JobOrder<'_>, notes: &Notes) -> Child {
+    let output = notes.output.as_str();
+    let (template, hash) = template(stream, order, Kind::Build, Some(output));
+    let name = names::build_job(&stream.key.name, output, &format!("{hash}-{}", notes.run));
+    let notes = Notes {
+        template: hash,
+        ..notes.clone()
+    };
+    let mut body = job(stream, Kind::Build, Some(output), &notes, name, template);
+    let spec = &mut body.body["spec"];
+    spec["completions"] = 1.into();
+    spec["parallelism"] = 1.into();
+    spec["backoffLimit"] = BUILD_TRIES.into();
     body
 }
 

@@ -6,7 +6,7 @@ pub mod pod;
 mod records;
 mod roles;
 
-pub use jobs::{JobOrder, TAKE_OVER, preflight, template, worker};
+pub use jobs::{JobOrder, TAKE_OVER, preflight, template, view, worker};
 pub use pod::{Kind, container};
 pub use records::{checkpoint_name, checkpoints, clock, plan};
 pub use roles::roles;
@@ -26,7 +26,7 @@ pub mod note {
     pub const RUN: &str = "worldstream.io/run";
     /// Crashes in a row before it, without progress.
     pub const CRASHES: &str = "worldstream.io/crashes";
-    /// Where the cursors stood when it was made.
+    /// Where the cursors stood when it was made; of preflight and of builds, what they followed.
     pub const CURSOR: &str = "worldstream.io/cursor";
     /// The `spec.retry` that it answers.
     pub const RETRY: &str = "worldstream.io/retry";

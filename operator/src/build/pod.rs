@@ -1,10 +1,10 @@
-//! The pod that verifies a world, streams an output or follows a control bus: meets the restricted Pod Security Standard,
+//! The pod that verifies a world, builds a view, streams an output or follows a control bus: meets the restricted Pod Security Standard,
 //! whatever the profile says.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use worldstream_crds::{ResourcesSpec, WorkerSpec, names};
+use worldstream_crds::{OracleSpec, ResourcesSpec, WorkerSpec, names};
 
 use super::{labels, merge};
 use crate::lower::{ENTRY, Mounted, SCRATCH};
@@ -16,6 +16,8 @@ use crate::views::StreamView;
 pub enum Kind {
     /// Verifies the world and writes the plans.
     Preflight,
+    /// Builds the view of an output.
+    Build,
     /// Streams an output.
     Worker,
 }
@@ -25,7 +27,17 @@ impl Kind {
     pub fn component(self) -> &'static str {
         match self {
             Kind::Preflight => names::PREFLIGHT,
+            Kind::Build => names::BUILD,
             Kind::Worker => names::WORKER,
+        }
+    }
+
+    /// Whether its pods get what a field of the profile asks for: who builds a view needs nothing
+    /// of the gate or of cursors, and nobody else what may write to worlds.
+    fn gets(self, path: &str) -> bool {
+        match self {
+            Kind::Build => path.starts_with("spec.world.") || path.starts_with("spec.oracle."),
+            Kind::Preflight | Kind::Worker => !path.starts_with("spec.oracle."),
         }
     }
 }
@@ -38,6 +50,8 @@ pub fn container() -> &'static str {
 }
 /// The user that the process runs as: nobody in particular.
 const USER: u32 = 65_532;
+/// What the pod of a build may use beyond the build's own memory: files that the kernel keeps.
+const BUILD_MARGIN: u64 = 128 << 20;
 /// How long a pod stays on a node that does not answer before it is given up.
 const NODE_PATIENCE_SECONDS: u32 = 30;
 
@@ -62,7 +76,7 @@ pub struct Mold<'a> {
     /// The ConfigMap with its plan.
     pub plan: &'a str,
     /// Secrets and certificates as files.
-    pub mounted: &'a [Mounted],
+    pub mounted: Vec<&'a Mounted>,
     /// Its volumes.
     pub claims: Vec<Claim<'a>>,
     /// Its image.
@@ -94,11 +108,14 @@ pub fn template(
     image: &str,
 ) -> Value {
     let pods = &validated.pods;
+    let builds = kind == Kind::Build;
     let volumes = [
-        ("worlds", &pods.worlds, true),
-        ("cursors", &pods.cursors, false),
+        ("worlds", &pods.worlds, !builds, true),
+        ("cursors", &pods.cursors, false, !builds),
+        ("sorted", &pods.oracle.scratch, false, builds),
     ];
-    let claims = volumes.into_iter().filter_map(|(name, volume, read_only)| {
+    let claims = volumes.into_iter().filter(|(_, _, _, mounted)| *mounted);
+    let claims = claims.filter_map(|(name, volume, read_only, _)| {
         volume.as_ref().map(|volume| Claim {
             name: name.to_owned(),
             claim: &volume.persistent_volume_claim,
@@ -107,16 +124,20 @@ pub fn template(
             read_only,
         })
     });
+    let mounted = pods.mounted.iter().filter(|file| kind.gets(&file.path));
     let own = own_environment(stream, output);
     cast(Mold {
         worker: &pods.worker,
         plan,
-        mounted: &pods.mounted,
+        mounted: mounted.collect(),
         claims: claims.collect(),
         image,
-        arguments: arguments(stream, kind, output),
+        arguments: arguments(stream, validated, kind, output),
         environment: environment(&pods.worker, own),
-        resources: resources(pods.worker.resources.as_ref(), "100m", "192Mi", "512Mi"),
+        resources: match builds {
+            true => resources_of_builds(&pods.oracle),
+            false => resources(pods.worker.resources.as_ref(), "100m", "192Mi", "512Mi"),
+        },
         labels: labels(stream, Some(kind.component()), output),
         account: names::role(&stream.key.name, kind.component()),
         grace: pods.grace,
@@ -221,7 +242,12 @@ pub fn cast(mold: Mold<'_>) -> Value {
     })
 }
 
-fn arguments(stream: &StreamView, kind: Kind, output: Option<&str>) -> Vec<String> {
+fn arguments(
+    stream: &StreamView,
+    validated: &Validated,
+    kind: Kind,
+    output: Option<&str>,
+) -> Vec<String> {
     let mut arguments = vec![
         kind.component().to_owned(),
         "--plan".to_owned(),
@@ -231,6 +257,13 @@ fn arguments(stream: &StreamView, kind: Kind, output: Option<&str>) -> Vec<Strin
     ];
     if let Some(output) = output {
         arguments.extend(["--output".to_owned(), output.to_owned()]);
+    }
+    if kind == Kind::Build {
+        let oracle = &validated.pods.oracle;
+        arguments.extend(["--memory".to_owned(), oracle.memory.to_string()]);
+        if let Some(scratch) = &oracle.scratch {
+            arguments.extend(["--spill-dir".to_owned(), scratch.mount_path.clone()]);
+        }
     }
     arguments
 }
@@ -269,6 +302,18 @@ pub fn environment(worker: &WorkerSpec, own: Vec<Value>) -> Vec<Value> {
         .filter(|it| !kept.contains(&named(it)) && named(it) != super::jobs::TAKE_OVER)
         .chain(own)
         .collect()
+}
+
+/// What the pod of a build asks for: its own memory, and what the kernel keeps of files.
+fn resources_of_builds(oracle: &OracleSpec) -> Value {
+    if let Some(given) = &oracle.resources {
+        return json!(given);
+    }
+    let memory = oracle.memory.0;
+    json!({
+        "requests": {"cpu": "250m", "memory": memory.to_string()},
+        "limits": {"memory": (memory + BUILD_MARGIN).to_string()},
+    })
 }
 
 /// What is asked for, and these where nothing is.

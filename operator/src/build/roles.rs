@@ -5,11 +5,12 @@ use serde_json::{Value, json};
 use worldstream_crds::names;
 
 use super::{Child, Kind, ROLE, ROLE_BINDING, SERVICE_ACCOUNT, child, labels};
+use crate::validate::Pods;
 use crate::views::StreamView;
 
 /// The ServiceAccount, the Role and the RoleBinding of a kind of pod. `checkpoints` are the names
 /// of all checkpoints of the stream's attempt.
-pub fn roles(stream: &StreamView, kind: Kind, checkpoints: &[String]) -> Vec<Child> {
+pub fn roles(stream: &StreamView, pods: &Pods, kind: Kind, checkpoints: &[String]) -> Vec<Child> {
     let name = names::role(&stream.key.name, kind.component());
     let labels = labels(stream, Some(kind.component()), None);
     let rule = |resource: &str, verbs: &[&str], names: Value| {
@@ -36,7 +37,10 @@ pub fn roles(stream: &StreamView, kind: Kind, checkpoints: &[String]) -> Vec<Chi
     vec![
         of(
             &SERVICE_ACCOUNT,
-            json!({"automountServiceAccountToken": false}),
+            json!({
+                "automountServiceAccountToken": false,
+                "metadata": {"annotations": pods.identity(kind)},
+            }),
         ),
         of(&ROLE, json!({"rules": rules})),
         of(

@@ -146,8 +146,20 @@ fn the_template_hash_is_of_what_decides_the_pod() {
 fn a_role_names_the_streams_own_objects_and_nothing_else() {
     let stream = stream(json!({}));
     let own = vec!["owl-river".to_owned(), "owl-reed".to_owned()];
-    for kind in [Kind::Worker, Kind::Preflight] {
-        let children = roles(&stream, kind, &own);
+    let who = |arn: &str| json!({"serviceAccountAnnotations": {"eks.amazonaws.com/role-arn": arn}});
+    let valid = validated(
+        json!({}),
+        json!({"worker": who("reader"), "oracle": who("writer")}),
+    );
+    for kind in [Kind::Worker, Kind::Preflight, Kind::Build] {
+        let children = roles(&stream, &valid.pods, kind, &own);
+        let annotations = &children[0].body["metadata"]["annotations"];
+        let expected = if kind == Kind::Build {
+            "writer"
+        } else {
+            "reader"
+        };
+        assert_eq!(annotations["eks.amazonaws.com/role-arn"], expected);
         assert_eq!(children.len(), 3);
         let role = children
             .iter()
@@ -192,4 +204,83 @@ fn no_secret_is_in_a_child_but_its_name() {
             .iter()
             .any(|it| it.mount_path == "/etc/worldstream/secrets/gate-auth-apikey")
     );
+}
+
+/// What each kind of pod mounts: claims with whether read-only, and the folders of files.
+fn mounts(body: &Value) -> (Vec<(String, bool)>, Vec<String>) {
+    let spec = &body["spec"]["template"]["spec"];
+    let volumes = spec["volumes"].as_array().unwrap();
+    let mounts = spec["containers"][0]["volumeMounts"].as_array().unwrap();
+    let of = |name: &Value| volumes.iter().find(|it| it["name"] == *name).unwrap();
+    let (mut claims, mut files) = (Vec::new(), Vec::new());
+    for mount in mounts {
+        let volume = of(&mount["name"]);
+        if let Some(claim) = volume.get("persistentVolumeClaim") {
+            assert_eq!(claim["readOnly"], mount["readOnly"]);
+            let name = claim["claimName"].as_str().unwrap().to_owned();
+            claims.push((name, mount["readOnly"] == true));
+        } else if volume.get("secret").is_some() {
+            files.push(mount["mountPath"].as_str().unwrap().to_owned());
+        }
+    }
+    (claims, files)
+}
+
+#[test]
+fn only_who_builds_a_view_may_write_to_worlds_and_it_has_nothing_of_the_gate() {
+    let secret = |name: &str| json!({"secret": {"name": name, "key": "k"}});
+    let keys = |who: &str| json!({"accessKeyId": secret(who), "secretAccessKey": secret(who)});
+    let valid = validated(
+        json!({}),
+        json!({
+            "gate": {"auth": {"apiKey": secret("otter")}},
+            "world": {
+                "volume": {"persistentVolumeClaim": "hollows", "mountPath": "/hollow"},
+                "s3": {"credentials": keys("reader")},
+            },
+            "checkpoints": {"file": {
+                "volume": {"persistentVolumeClaim": "marks", "mountPath": "/marks"},
+            }},
+            "oracle": {
+                "buildViews": "IfMissing",
+                "credentials": keys("writer"),
+                "memory": "96MiB",
+                "scratch": {"persistentVolumeClaim": "heap", "mountPath": "/heap"},
+            },
+        }),
+    );
+    let stream = stream(json!({}));
+    let order = JobOrder {
+        validated: &valid,
+        plan: "owl-plan",
+        image: "i",
+    };
+    let build = view(&stream, &order, &notes(3));
+    let (claims, files) = mounts(&build.body);
+    let claim = |name: &str, read_only: bool| (name.to_owned(), read_only);
+    assert_eq!(claims, [claim("hollows", false), claim("heap", false)]);
+    assert_eq!(files.len(), 4);
+    assert!(files.iter().all(|it| !it.contains("gate")), "{files:?}");
+    for other in [
+        worker(&stream, &order, &notes(1), &[]),
+        preflight(&stream, &order, &notes(1)),
+    ] {
+        let (claims, files) = mounts(&other.body);
+        assert_eq!(claims, [claim("hollows", true), claim("marks", false)]);
+        assert!(files.iter().all(|it| !it.contains("oracle")), "{files:?}");
+        assert_eq!(files.len(), 3);
+    }
+    let job: Job = serde_json::from_value(build.body).unwrap();
+    let labels = job.metadata.labels.unwrap();
+    assert_eq!(labels["worldstream.io/component"], "build-view");
+    let pod = job.spec.unwrap().template.spec.unwrap();
+    let container = &pod.containers[0];
+    assert_eq!(
+        container.args.as_ref().unwrap().join(" "),
+        "build-view --plan /etc/worldstream/plan/plan.json --stream meadow/owl --output river_9Z \
+         --memory 96MiB --spill-dir /heap"
+    );
+    assert_eq!(pod.security_context.unwrap().run_as_non_root, Some(true));
+    let limits = container.resources.clone().unwrap().limits.unwrap();
+    assert_eq!(limits["memory"].0, ((96 + 128) << 20).to_string());
 }

@@ -27,6 +27,7 @@ struct Bed {
     clock: StreamClockSpec,
     live: Live,
     stand: bool,
+    asked: bool,
     all_up: bool,
     started: bool,
     reports: Vec<Report>,
@@ -41,6 +42,7 @@ impl Bed {
                 started: self.started,
                 live: &self.live,
                 stand: self.stand,
+                asked: self.asked,
                 all_up: self.all_up,
                 reports: &self.reports,
                 by: &|field| format!("by-{field}"),
@@ -52,6 +54,29 @@ impl Bed {
         }
         step
     }
+
+    /// The changes since an entry of the ledger: revision, what, whether it stands, by whom.
+    fn changes(&self, from: usize) -> Vec<(u64, ClockChange, bool, &str)> {
+        let new = self.clock.ledger[from..].iter();
+        new.map(|it| (it.revision, it.change, it.stands, it.by.as_str()))
+            .collect()
+    }
+
+    /// Held, with one output that has caught up by now.
+    fn held() -> Bed {
+        let mut bed = bed();
+        bed.step(0);
+        bed.reports = vec![report(300, 1), report(80, 1)];
+        bed.step(60);
+        assert_eq!(
+            bed.changes(1),
+            [(2, ClockChange::Held, true, "by-")],
+            "{:?}",
+            bed.clock
+        );
+        bed.reports = vec![report(300, 2), report(400, 2)];
+        bed
+    }
 }
 
 fn bed() -> Bed {
@@ -59,6 +84,7 @@ fn bed() -> Bed {
         clock: StreamClockSpec::default(),
         live: settings(10.0),
         stand: false,
+        asked: true,
         all_up: true,
         started: false,
         reports: vec![report(100, 0), report(70, 0)],
@@ -164,5 +190,135 @@ fn a_clock_that_was_lost_goes_on_after_the_newest_revision_that_a_worker_saw() {
     assert_eq!(
         bed.clock.ledger.last().unwrap().change,
         ClockChange::Rebuilt
+    );
+}
+
+#[test]
+fn a_hold_that_ends_together_with_another_change_is_released_all_the_same() {
+    // No waiting from now on, asked for before the release was seen.
+    let mut bed = Bed::held();
+    bed.live = settings(0.0);
+    bed.step(65);
+    let (released, speed) = (ClockChange::Released, ClockChange::SpeedChanged);
+    assert_eq!(
+        bed.changes(2),
+        [
+            (3, released, false, "by-speedup"),
+            (3, speed, false, "by-speedup")
+        ]
+    );
+    assert!(bed.clock.held_at.is_none() && bed.clock.speedup == 0.0);
+
+    // Another speed keeps the hold for as long as it is needed, and both are said.
+    let mut bed = Bed::held();
+    bed.live = settings(5.0);
+    bed.step(65);
+    bed.step(68);
+    assert_eq!(
+        bed.changes(2),
+        [(3, speed, true, "by-speedup"), (4, released, false, "by-")]
+    );
+
+    let mut bed = Bed::held();
+    bed.stand = true;
+    bed.step(65);
+    assert_eq!(
+        bed.changes(2),
+        [
+            (3, released, true, "by-paused"),
+            (3, ClockChange::Paused, true, "by-paused")
+        ]
+    );
+}
+
+#[test]
+fn a_speed_that_is_changed_in_a_pause_is_on_record_at_once() {
+    let mut bed = bed();
+    bed.step(0);
+    bed.reports = vec![report(100, 1), report(90, 1)];
+    // Both in one patch.
+    (bed.stand, bed.live) = (true, settings(20.0));
+    bed.step(2);
+    let (paused, speed) = (ClockChange::Paused, ClockChange::SpeedChanged);
+    assert_eq!(
+        bed.changes(1),
+        [
+            (2, paused, true, "by-paused"),
+            (2, speed, true, "by-speedup")
+        ]
+    );
+    assert_eq!(bed.clock.speedup, 20.0);
+    bed.reports = vec![report(100, 2), report(90, 2)];
+    bed.live = settings(30.0);
+    bed.step(10);
+    assert_eq!(bed.changes(3), [(2, speed, true, "by-speedup")]);
+    let (pause, changed) = (&bed.clock.ledger[1], &bed.clock.ledger[3]);
+    assert_eq!(pause.event_time, changed.event_time);
+    assert!(pause.wall_time < changed.wall_time && changed.speedup == 30.0);
+    // It goes on, with another speed still.
+    (bed.stand, bed.live) = (false, settings(40.0));
+    bed.step(20);
+    assert_eq!(
+        bed.changes(4),
+        [
+            (2, speed, true, "by-speedup"),
+            (3, ClockChange::Resumed, false, "by-paused")
+        ]
+    );
+    assert_eq!((bed.clock.speedup, bed.step(24).publish), (40.0, None));
+}
+
+#[test]
+fn a_clock_that_has_to_settle_says_so_and_names_who_asked_for_it() {
+    // The pause ends before all have told where they stand.
+    let mut bed = bed();
+    bed.step(0);
+    bed.reports = vec![report(100, 1), report(90, 1)];
+    bed.stand = true;
+    bed.step(2);
+    bed.stand = false;
+    bed.step(4);
+    assert_eq!(bed.clock.mode, worldstream_crds::ClockMode::Settling);
+    assert_eq!(bed.changes(2), []);
+    bed.reports = vec![report(100, 2), report(90, 2)];
+    bed.step(5);
+    let resumed = ClockChange::Resumed;
+    assert_eq!(bed.changes(2), [(3, resumed, false, "by-paused")]);
+
+    // From no waiting to a schedule.
+    bed.live = settings(0.0);
+    bed.step(10);
+    bed.live = settings(3.0);
+    bed.step(20);
+    bed.reports = vec![report(500, 5), report(700, 5)];
+    bed.step(25);
+    let speed = ClockChange::SpeedChanged;
+    assert_eq!(
+        bed.changes(3),
+        [
+            (4, speed, false, "by-speedup"),
+            (5, speed, true, "by-speedup"),
+            (5, ClockChange::Settled, true, "by-"),
+            (6, resumed, false, "by-")
+        ]
+    );
+}
+
+#[test]
+fn a_pause_that_nobody_asked_for_is_nobodys() {
+    let mut bed = bed();
+    bed.step(0);
+    bed.reports = vec![report(100, 1), report(90, 1)];
+    (bed.stand, bed.asked) = (true, false);
+    bed.step(2);
+    bed.stand = false;
+    bed.reports = vec![report(100, 2), report(90, 2)];
+    bed.step(5);
+    assert_eq!(
+        bed.changes(1),
+        [
+            (2, ClockChange::Paused, true, "by-"),
+            (3, ClockChange::Resumed, false, "by-")
+        ]
     );
 }

@@ -58,7 +58,7 @@ pub(super) fn clean_up(situation: &Situation<'_>, decision: &mut Decision) {
     else {
         return;
     };
-    for kind in [Kind::Preflight, Kind::Worker] {
+    for kind in [Kind::Preflight, Kind::Build, Kind::Worker] {
         let name = names::role(&stream.key.name, kind.component());
         for resource in [&build::ROLE_BINDING, &build::ROLE, &build::SERVICE_ACCOUNT] {
             decision.todo.push(Action::Delete(resource, name.clone()));

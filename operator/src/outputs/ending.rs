@@ -34,6 +34,9 @@ pub(super) fn failed(
                 .iter()
                 .any(|code| i32::from(code.code()) == it.code)
         });
+    if ended.is_none() && unsaid(facts, job) {
+        return None;
+    }
     if ended.is_some() || job.failed.is_some() {
         return Some(explain(facts, ended, job.failed.as_deref()));
     }
@@ -57,6 +60,12 @@ pub(super) fn failed(
         ),
         exit_code: u32::try_from(code).ok(),
     })
+}
+
+/// Whether the Job has failed and none of its pods has said why: the Job controller saw the end of
+/// one that we have still to hear of.
+pub(super) fn unsaid(facts: &Facts<'_>, job: &JobView) -> bool {
+    job.failed.is_some() && pods_of(facts, job).any(PodView::lives)
 }
 
 /// The reason of a failure: what the worker said itself, else what the Job controller says.

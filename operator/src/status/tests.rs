@@ -76,7 +76,7 @@ fn phase_and_conditions_follow_from_the_picture_together() {
             },
             Phase::Pending,
             "False",
-            "NotStarted",
+            "ProfileNotFound",
         ),
         (
             "preflight",
@@ -99,7 +99,7 @@ fn phase_and_conditions_follow_from_the_picture_together() {
             },
             Phase::Failed,
             "False",
-            "Finished",
+            "PACK_NOT_SEALED",
         ),
         (
             "priming",
@@ -128,6 +128,17 @@ fn phase_and_conditions_follow_from_the_picture_together() {
         (
             "held",
             picture(&[Streaming], ClockMode::Holding),
+            Phase::Held,
+            "False",
+            "Held",
+        ),
+        (
+            "held for an output that says that it is late",
+            {
+                let mut it = picture(&[Streaming], ClockMode::Holding);
+                it.troubles.push((Why::OutputLate, "behind".into()));
+                it
+            },
             Phase::Held,
             "False",
             "Held",
@@ -198,7 +209,7 @@ fn phase_and_conditions_follow_from_the_picture_together() {
             },
             Phase::Failed,
             "False",
-            "Finished",
+            "STREAM_VIEW_EMPTY",
         ),
         (
             "one failed, the others go on",
@@ -212,7 +223,7 @@ fn phase_and_conditions_follow_from_the_picture_together() {
             picture(&[Failed, Finished], ClockMode::Going),
             Phase::Failed,
             "False",
-            "Finished",
+            "STREAM_VIEW_EMPTY",
         ),
         (
             "all sent",

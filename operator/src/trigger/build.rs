@@ -118,7 +118,7 @@ fn deployment(trigger: &TriggerView, valid: &Valid, name: &str, plan: &str) -> C
     let mut template = pod::cast(Mold {
         worker: &valid.worker,
         plan,
-        mounted: &valid.mounted,
+        mounted: valid.mounted.iter().collect(),
         claims: claims.collect(),
         image: &valid.image,
         arguments: vec![

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::json;
-use worldstream_crds::names;
+use worldstream_crds::{ConditionReason, names};
 
 pub use self::views::{DeploymentView, TriggerPodView, TriggerView};
 use crate::api::ApiError;
@@ -24,6 +24,7 @@ use crate::build::TRIGGER;
 use crate::controller::Context;
 use crate::dereference::made_here;
 use crate::lower;
+use crate::validate::Invalid;
 use crate::views::{Key, StreamView};
 
 /// A trigger that is not accepted is looked at again so soon: what it lacks, such as a ConfigMap,
@@ -58,26 +59,19 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Option<Duration>,
     let deployment = deployment
         .filter(|it| it.owner == trigger.uid)
         .find(|it| it.name == names::trigger(&key.name));
-    if let Ok(valid) = &valid {
-        let children = build::children(&trigger, valid);
-        let known = deployment.as_ref().map(|it| it.children.as_str());
-        if known != Some(children.hash.as_str()) {
-            for child in &children.all {
-                context.server.apply(key, child).await?;
-            }
-            // The pods of the new template have the new plan; nobody reads the old one again.
-            if let Some(old) = deployment.as_ref().map(|it| it.plan.clone())
-                && old != children.plan
-                && !old.is_empty()
-            {
-                let resource = &crate::build::CONFIG_MAP;
-                context
-                    .server
-                    .delete(key, &trigger.uid, resource, &old)
-                    .await?;
-            }
+    let applied = match &valid {
+        Ok(valid) => apply(context, &trigger, valid, deployment.as_deref()).await,
+        Err(_) => Ok(()),
+    };
+    let (valid, applied) = match applied {
+        // Somebody else has an object of that name: that is to be said, and looked at again.
+        Err(error @ ApiError::NotOurs { .. }) => {
+            let reason = ConditionReason::NameTaken.as_str();
+            (Err(Invalid::new(reason, error.to_string())), Ok(()))
         }
-    }
+        applied => (valid, applied),
+    };
+    applied?;
     let pods = context.watched.trigger_pods.of(key);
     let trouble = trouble(context, key, &pods).await?;
     let said = status::derive(
@@ -104,6 +98,34 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Option<Duration>,
         (Ok(_), false) => Some(AGAIN_STARTING),
         (Ok(_), true) => None,
     })
+}
+
+/// Makes or corrects the children, unless they are there as they are to be.
+async fn apply(
+    context: &Context,
+    trigger: &TriggerView,
+    valid: &validate::Valid,
+    deployment: Option<&DeploymentView>,
+) -> Result<(), ApiError> {
+    let key = &trigger.key;
+    let children = build::children(trigger, valid);
+    let known = deployment.map(|it| it.children.as_str());
+    if known == Some(children.hash.as_str()) {
+        return Ok(());
+    }
+    for child in &children.all {
+        context.server.apply(key, child, known.is_none()).await?;
+    }
+    // The pods of the new template have the new plan; nobody reads the old one again.
+    let old = deployment.map(|it| it.plan.as_str()).unwrap_or_default();
+    if !old.is_empty() && old != children.plan {
+        let resource = &crate::build::CONFIG_MAP;
+        return context
+            .server
+            .delete(key, &trigger.uid, resource, old)
+            .await;
+    }
+    Ok(())
 }
 
 /// Reads what a trigger points at and is not watched: the texts of its profile, and its scope.

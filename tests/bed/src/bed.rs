@@ -21,6 +21,11 @@ pub trait Bed: Send + Sync {
     /// API server is reached.
     fn place(&self) -> Place;
 
+    /// What it is called, if it is one of the bed's own.
+    fn name(&self) -> Option<String> {
+        None
+    }
+
     /// A command of the host at that place, with KUBECONFIG set, that finds kubectl and helm.
     fn command(&self, program: &str) -> Result<Command>;
 
@@ -36,9 +41,12 @@ pub trait Bed: Send + Sync {
     /// Sends a signal to a node's kubelet: `Stop` loses the node while its pods run on.
     fn signal_kubelet(&self, node: &str, signal: Signal) -> Result<()>;
 
-    /// Sends a signal to the containers' processes on a node whose command line has this word;
-    /// how many there were.
-    fn signal_containers(&self, node: &str, word: &str, signal: Signal) -> Result<usize>;
+    /// Sends a signal to the API server: `Stop` makes it hang for all, also for kubectl.
+    fn signal_api_server(&self, signal: Signal) -> Result<()>;
+
+    /// Sends a signal to the containers' processes on a node whose command line has these words,
+    /// one after the other; how many there were.
+    fn signal_containers(&self, node: &str, words: &str, signal: Signal) -> Result<usize>;
 
     /// What the API server was asked to change (audit.k8s.io/v1, JSON lines), where the bed can
     /// know.
@@ -140,19 +148,40 @@ endpoints: [{{addresses: ["{address}"]}}]
 /// else the bed that BED names, brought up if it is down, and left so; else one for this process
 /// alone, that is taken down when it ends. `bed` is the path of the program `bed`.
 pub fn bed(bed: &Path, nodes: usize) -> Result<Box<dyn Bed>> {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    let named = set("BED")
+    if let Some(given) = given()? {
+        return Ok(given);
+    }
+    let named = setting("BED")
         .map(|name| name.into_string())
         .transpose()
         .map_err(|name| BedError::new(format!("BED={}: not UTF-8", name.display())))?;
-    match (set("KUBECONFIG"), named) {
-        (Some(kubeconfig), _) if !OwnBed::is_own(Path::new(&kubeconfig)) => {
+    match named {
+        Some(name) => Ok(Box::new(OwnBed::named(&name, nodes)?)),
+        None => Ok(Box::new(OwnBed::of_this_process(bed, nodes)?)),
+    }
+}
+
+/// The cluster that KUBECONFIG names, unless that is one of the bed's own; else the bed of this
+/// name, brought up if it is down.
+pub fn bed_or_named(name: &str) -> Result<Box<dyn Bed>> {
+    match given()? {
+        Some(given) => Ok(given),
+        None => Ok(Box::new(OwnBed::named(name, 1)?)),
+    }
+}
+
+fn setting(name: &str) -> Option<std::ffi::OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// A cluster of somebody else's.
+fn given() -> Result<Option<Box<dyn Bed>>> {
+    match setting("KUBECONFIG") {
+        Some(kubeconfig) if !OwnBed::is_own(Path::new(&kubeconfig)) => {
             let kubeconfig = std::path::absolute(kubeconfig).doing("KUBECONFIG")?;
-            let given = GivenCluster::new(kubeconfig)?;
-            Ok(Box::new(given))
+            Ok(Some(Box::new(GivenCluster::new(kubeconfig)?)))
         }
-        (_, Some(name)) => Ok(Box::new(OwnBed::named(&name, nodes)?)),
-        (_, None) => Ok(Box::new(OwnBed::of_this_process(bed, nodes)?)),
+        _ => Ok(None),
     }
 }
 

@@ -165,9 +165,26 @@ impl Bed for GivenCluster {
             .map(drop)
     }
 
-    fn signal_containers(&self, node: &str, word: &str, signal: Signal) -> Result<usize> {
-        let ids = self.on_node(node, &["pgrep", "-f", "--", word])?;
+    fn signal_api_server(&self, signal: Signal) -> Result<()> {
+        let Some(name) = &self.kind else {
+            return Err(BedError::new(
+                "the API server's process is reached in kind's clusters alone",
+            ));
+        };
+        let node = format!("{name}-control-plane");
+        let name = format!("-{}", signal.name());
+        self.on_node(&node, &["pkill", &name, "-x", "kube-apiserver"])
+            .map(drop)
+    }
+
+    fn signal_containers(&self, node: &str, words: &str, signal: Signal) -> Result<usize> {
+        // None is none, and no failure.
+        let find = "pgrep -f -- \"$1\" || true";
+        let ids = self.on_node(node, &["sh", "-c", find, "find", words])?;
         let ids: Vec<_> = ids.split_whitespace().collect();
+        if ids.is_empty() {
+            return Ok(0);
+        }
         let name = format!("-{}", signal.name());
         let mut kill = vec!["kill", name.as_str()];
         kill.extend(&ids);

@@ -4,6 +4,7 @@
 
 pub mod bed;
 pub mod cluster;
+pub mod demo;
 pub mod error;
 pub mod given;
 pub mod image;

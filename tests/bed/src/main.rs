@@ -62,6 +62,16 @@ enum Task {
         #[arg(long)]
         load: bool,
     },
+    /// Install the operator and make what a first replay needs: a world, a gate and a profile, in the
+    /// cluster that KUBECONFIG names, else in the bed.
+    Demo {
+        /// The checkout.
+        #[arg(long, default_value = ".")]
+        root: PathBuf,
+        /// The profile that the images are built with: dev or release.
+        #[arg(long, default_value = "dev")]
+        profile: String,
+    },
     /// Print the bill of materials of a package, as CycloneDX JSON.
     Sbom {
         /// The package.
@@ -102,6 +112,7 @@ fn run(args: Args) -> Result<ExitCode> {
             profile,
             load,
         } => images(&cluster, &root, &profile, load)?,
+        Task::Demo { root, profile } => demo(&cluster, &root, &profile)?,
         Task::Sbom { package } => {
             println!("{:#}", image::sbom(Path::new("."), &package)?);
         }
@@ -175,12 +186,23 @@ fn exec(cluster: &Cluster, words: &[String]) -> Result<ExitCode> {
     Err(BedError::new(format!("{program}: {error}")))
 }
 
-fn images(cluster: &Cluster, root: &Path, profile: &str, load: bool) -> Result<()> {
+fn built(root: &Path, profile: &str) -> Result<image::Images> {
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let target = std::path::absolute(&target)
         .map_err(|error| BedError::new(format!("{}: {error}", target.display())))?;
-    let images = image::images(root, &target, profile)?;
+    image::images(root, &target, profile)
+}
+
+fn demo(cluster: &Cluster, root: &Path, profile: &str) -> Result<()> {
+    let bed = worldstream_bed::bed::bed_or_named(cluster.name())?;
+    let images = built(root, profile)?;
+    bed.load(&images.archives)?;
+    worldstream_bed::demo::demo(bed.as_ref(), root, &images)
+}
+
+fn images(cluster: &Cluster, root: &Path, profile: &str, load: bool) -> Result<()> {
+    let images = built(root, profile)?;
     if load {
         cluster.load(&images.archives)?;
     }

@@ -68,6 +68,10 @@ impl Bed for OwnBed {
         self.0.kubeconfig()
     }
 
+    fn name(&self) -> Option<String> {
+        Some(self.0.name().to_owned())
+    }
+
     fn place(&self) -> Place {
         self.0.place()
     }
@@ -112,8 +116,12 @@ impl Bed for OwnBed {
         self.0.signal_kubelet(self.number(node)?, signal)
     }
 
-    fn signal_containers(&self, node: &str, word: &str, signal: Signal) -> Result<usize> {
-        self.0.signal_containers(self.number(node)?, word, signal)
+    fn signal_api_server(&self, signal: Signal) -> Result<()> {
+        self.0.signal_api_server(signal)
+    }
+
+    fn signal_containers(&self, node: &str, words: &str, signal: Signal) -> Result<usize> {
+        self.0.signal_containers(self.number(node)?, words, signal)
     }
 
     fn audit_log(&self) -> Option<PathBuf> {

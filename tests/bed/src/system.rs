@@ -27,6 +27,12 @@ pub const NODES: [Need; 7] = [
 /// What the Kinesis engine runs on.
 pub const NODEJS: [Need; 2] = [need("node", "nodejs"), need("npm", "npm")];
 
+/// Prometheus's own tool for rules.
+pub const PROMETHEUS: [Need; 1] = [need("promtool", "prometheus")];
+
+/// The pool before Postgres.
+pub const POOL: [Need; 1] = [need("pgbouncer", "pgbouncer")];
+
 const fn need(file: &'static str, package: &'static str) -> Need {
     Need { file, package }
 }

@@ -26,7 +26,7 @@ pub fn measure(options: &Options, show: &mut dyn FnMut(Measurement)) -> Result<(
     }
     let time = Duration::from_secs(if options.quick { 10 } else { 60 });
     // Commits wait for the disk, as they do where it counts.
-    let server = PostgresServer::start(&["fsync = on"]);
+    let server = PostgresServer::start(&[("fsync", "on")]);
     let dsn = server.private_file("dsn", &server.dsn());
     let plan = PostgresPlan {
         dsn: SecretSource::File(dsn),

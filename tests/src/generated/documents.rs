@@ -39,9 +39,10 @@ pub fn page() -> String {
 pub fn resources() -> String {
     let mut text = head("Resources in a cluster");
     text.push_str(
-        "Group `worldstream.io`, version `v1alpha1`, all namespaced, category `worldstream`. The \
+        "Group `worldstream.io`, version `v1alpha1`, all namespaced, category `worldstream-all`. The \
          specs of WorldStream, StreamProfile and ReadyTrigger are on the page \
-         [documents](documents.md). What a rule refuses, the API server refuses when the document is applied; `kubectl explain` says \
+         [documents](documents.md). What a rule refuses, the API server refuses when the document is \
+         applied; `kubectl explain` says \
          the same as these tables.\n",
     );
     for crd in worldstream_crds::crds() {

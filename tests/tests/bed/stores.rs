@@ -10,7 +10,14 @@ use worldstream_tests::stream::until;
 #[test]
 fn minio_keeps_objects() {
     for tls in [false, true] {
-        let mut minio = MinioServer::start_at(Place::loopback(), MinioOptions { tls }).unwrap();
+        let mut minio = MinioServer::start_at(
+            Place::loopback(),
+            MinioOptions {
+                tls,
+                ..MinioOptions::default()
+            },
+        )
+        .unwrap();
         let bucket = minio.make_bucket("worlds").unwrap();
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("b=1")).unwrap();

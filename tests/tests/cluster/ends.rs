@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 use worldstream_tests::monotonic;
 
-use worldstream_tests::on_cluster::{KEY, Operator, Space, condition};
+use crate::operator::Operator;
+use crate::space::{KEY, Space, condition};
 
 /// One world, both traffic modes, four outputs each: every event once, the receipts add up, and
 /// the gate's key is nowhere but in the Secret.
@@ -23,7 +24,7 @@ pub fn two_streams_of_a_world_complete(operator: &Operator) {
     space.start(&[stream("fraud"), stream("baseline")]);
     for name in ["fraud", "baseline"] {
         let name = format!("ws/{name}");
-        space.kubectl(&["wait", "--for=condition=Completed", "--timeout=180s", &name]);
+        space.kubectl(&["wait", "--for=condition=Completed", "--timeout=600s", &name]);
     }
     let first = space.arrivals().iter().map(|it| it.at).min().unwrap();
     let seconds = (first - applied) as f64 / 1e9;

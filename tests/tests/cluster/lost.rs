@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use worldstream_tests::bed::cluster::Signal;
 
-use worldstream_tests::on_cluster::{Operator, Space, traffic_alone};
+use crate::operator::Operator;
+use crate::space::{Space, traffic_alone};
 
 /// A node whose kubelet stands, until this is dropped.
 struct Lost<'a> {
@@ -19,7 +20,7 @@ impl Drop for Lost<'_> {
             .operator
             .bed
             .signal_kubelet(&self.node, Signal::Continue);
-        let ready = ["wait", "--for=condition=Ready", "--timeout=180s"];
+        let ready = ["wait", "--for=condition=Ready", "--timeout=600s"];
         let node = format!("node/{}", self.node);
         let _ = self
             .operator
@@ -59,7 +60,7 @@ pub fn a_lost_node_is_left_and_its_worker_fenced(operator: &Operator) {
     let pods = space.list("pods");
     let worker = pods
         .iter()
-        .find(|pod| pod["status"]["phase"] == "Running")
+        .find(|pod| pod["metadata"]["labels"]["worldstream.io/component"] == "worker")
         .unwrap();
     assert_eq!(worker["spec"]["nodeName"], node.as_str());
 

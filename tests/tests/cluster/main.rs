@@ -1,19 +1,43 @@
 //! The operator on a real cluster, installed by its chart: streams from `kubectl apply` to their
 //! end, and what becomes of them when worlds, gates, workers and the operator itself fail.
 //!
-//! One test, because the operator is installed for all of it: its cases run beside each other, and
-//! those that take the operator away run at the end. `CASES=pace,away` runs only these.
+//! One test, because the operator is installed for all of it: its cases run beside each other. Those
+//! at the end have operators of their own, and the suite's is taken away. `CASES=pace,away` runs
+//! only these.
 
 mod away;
+mod builds;
 mod crashes;
+mod deleted;
 mod ends;
+mod installed;
+mod lanes;
+mod leaders;
+mod lease;
 mod lost;
+mod operator;
+mod outside;
 mod overload;
 mod pace;
+mod policies;
+mod recorded;
 mod refusals;
 mod repairs;
+mod replaced;
+mod room;
+mod scale;
+mod server;
+mod space;
+mod stores;
 
-use worldstream_tests::on_cluster::Case;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::time::Instant;
+
+use operator::Operator;
+
+/// A case: its name, and what it does with the operator.
+type Case = (&'static str, fn(&Operator));
 
 /// Cases that run beside each other, a group after the other.
 const GROUPS: &[&[Case]] = &[
@@ -25,6 +49,23 @@ const GROUPS: &[&[Case]] = &[
         ),
         ("repairs", repairs::a_missing_secret_is_said_and_heals),
         ("retry", repairs::a_failed_output_goes_on_at_its_cursor),
+        (
+            "deleted",
+            deleted::a_deleted_stream_takes_what_it_owned_and_nothing_else,
+        ),
+        ("taken", deleted::a_name_that_is_taken_is_said_and_heals),
+    ],
+    &[
+        ("builds", builds::missing_views_are_built_and_streamed),
+        (
+            "unbuilt",
+            builds::a_view_that_cannot_be_built_is_said_and_mended,
+        ),
+        ("rebuilt", builds::a_killed_build_goes_on),
+        (
+            "stores",
+            stores::worlds_in_s3_with_cursors_in_postgres_stream_as_from_disk,
+        ),
     ],
     &[
         ("pace", pace::all_outputs_follow_the_published_clock),
@@ -34,13 +75,91 @@ const GROUPS: &[&[Case]] = &[
             overload::a_worker_that_stands_holds_the_others_by_policy,
         ),
         ("suspend", away::suspend_and_resume_repeat_nothing),
-        ("workers", crashes::a_killed_worker_is_back_at_its_cursor),
+    ],
+    // Alone: its figures are of the way back, not of what else the machine does.
+    &[("workers", crashes::a_killed_worker_is_back_at_its_cursor)],
+    &[
+        (
+            "room",
+            room::two_streams_with_room_for_one_and_a_half_both_end,
+        ),
+        (
+            "failures",
+            policies::a_failed_output_stops_the_others_by_policy,
+        ),
+        ("lags", policies::an_output_that_lags_fails_by_policy),
+        ("lanes", lanes::lanes_share_an_output),
+        ("files", lanes::cursors_in_files_on_a_volume),
+        (
+            "rollout",
+            replaced::a_changed_template_replaces_as_the_profile_says,
+        ),
+        ("nowhere", replaced::a_worker_that_gets_nowhere_is_given_up),
     ],
     &[("lost", lost::a_lost_node_is_left_and_its_worker_fenced)],
-    &[("operators", crashes::a_killed_operator_makes_nothing_twice)],
+    &[(
+        "server",
+        server::an_api_server_that_is_away_holds_nobody_else_up,
+    )],
+    &[(
+        "lease",
+        lease::the_lease_is_given_up_at_once_and_its_loss_is_the_end,
+    )],
+];
+
+/// Cases with operators of their own, which look after their namespaces alone.
+const APART: &[Case] = &[
+    ("operators", crashes::a_killed_operator_makes_nothing_twice),
+    ("leaders", leaders::of_several_operators_one_works),
+    ("scale", scale::many_streams_get_their_jobs_and_rest),
+    (
+        "readme",
+        installed::readme_leads_from_an_empty_cluster_to_completed_streams,
+    ),
 ];
 
 #[test]
 fn streams_on_a_cluster() {
-    worldstream_tests::on_cluster::run(GROUPS);
+    let only = std::env::var("CASES").unwrap_or_default();
+    let wanted = |name: &str| only.is_empty() || only.split(',').any(|it| it == name);
+    let operator = Operator::install();
+    let wrong: Mutex<Vec<String>> = Mutex::default();
+    let beside = |cases: &[Case]| {
+        std::thread::scope(|scope| {
+            for (name, case) in cases.iter().filter(|(name, _)| wanted(name)) {
+                let (operator, wrong) = (&operator, &wrong);
+                scope.spawn(move || try_it(operator, name, *case, wrong));
+            }
+        });
+    };
+    for group in GROUPS {
+        beside(group);
+    }
+    if APART.iter().any(|(name, _)| wanted(name)) {
+        operator.scale(0);
+        beside(APART);
+        // One that leads is what is taken away below.
+        operator.scale(1);
+        operator.until_it_leads();
+    }
+    let wrong = wrong.into_inner().unwrap();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    operator.uninstall();
+}
+
+fn try_it(operator: &Operator, name: &str, case: fn(&Operator), wrong: &Mutex<Vec<String>>) {
+    let began = Instant::now();
+    operator.bed.place().enter().unwrap();
+    let end = catch_unwind(AssertUnwindSafe(|| case(operator)));
+    let took = began.elapsed().as_secs();
+    let said = if end.is_ok() { "ok" } else { "FAILED" };
+    println!("{name}: {said} after {took} s");
+    if let Err(panic) = end {
+        let text = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("a panic without words");
+        wrong.lock().unwrap().push(format!("{name}: {text}"));
+    }
 }

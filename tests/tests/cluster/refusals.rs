@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use worldstream_tests::on_cluster::{BASELINE, FRAUD, Operator, Space, condition};
+use crate::operator::Operator;
+use crate::space::{BASELINE, FRAUD, Space, condition};
 
 /// What is broken of a sound world, and the code that is expected.
 struct Refusal {

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use worldstream_tests::on_cluster::{Operator, Space, condition, traffic_alone};
+use crate::operator::Operator;
+use crate::space::{Space, condition, traffic_alone};
 
 const ROWS: u64 = 1_000;
 
@@ -31,12 +32,12 @@ pub fn a_missing_secret_is_said_and_heals(operator: &Operator) {
 pub fn a_failed_output_goes_on_at_its_cursor(operator: &Operator) {
     let space = Space::new(operator, "retry", traffic_alone);
     space.world("a", ROWS);
-    let more = json!({ "trafficMode": "fraud", "speedup": 1_800 });
+    let more = json!({ "trafficMode": "fraud", "speedup": 300 });
     space.start(&[space.stream("again", "a", more)]);
     space.phase("again", "Running");
     space.wait(
         "some events",
-        || space.arrivals().len() > 50,
+        || space.arrivals().len() > 10,
         |_| String::new(),
     );
     space.let_in("another key");
@@ -45,7 +46,7 @@ pub fn a_failed_output_goes_on_at_its_cursor(operator: &Operator) {
     let failure = &status["outputs"][0]["failure"]["reason"];
     assert_eq!(condition(&status, "Failed").1, *failure, "{status:#}");
     println!("retry: failed with {failure}");
-    space.let_in(worldstream_tests::on_cluster::KEY);
+    space.let_in(crate::space::KEY);
     space.patch("again", json!({ "retry": 1, "speedup": 0 }));
     let status = space.phase("again", "Completed");
     assert_eq!(status["retry"], 1, "{status:#}");

@@ -353,3 +353,57 @@ fn resources_are_numbers_or_texts() {
     );
     check(&document("StreamProfile", "tried", spec)).unwrap();
 }
+
+#[test]
+fn stores_of_worlds_and_builds_of_views() {
+    let key = json!({ "secret": { "name": "s3", "key": "k" } });
+    let both = json!({ "accessKeyId": key, "secretAccessKey": key });
+    let s3 = |s3: Value| json!({ "world": { "s3": s3 } });
+    let oracle = |oracle: Value| json!({ "oracle": oracle });
+    refuse(&[
+        profile(
+            s3(json!({ "credentials": { "accessKeyId": key } })),
+            &["spec.world.s3.credentials.secretAccessKey: Required value"],
+        ),
+        profile(
+            s3(json!({ "credentials": both, "anonymous": true })),
+            &["spec.world.s3.credentials", "expected either"],
+        ),
+        profile(
+            s3(json!({ "caFile": "x", "caConfigMap": { "name": "a", "key": "b" } })),
+            &["spec.world.s3.caConfigMap", "expected either"],
+        ),
+        profile(
+            s3(json!({ "unavailableFor": "0s" })),
+            &["spec.world.s3.unavailableFor", "more than 0"],
+        ),
+        profile(
+            oracle(json!({ "buildViews": "Always" })),
+            &["spec.oracle.buildViews", "\"Never\", \"IfMissing\""],
+        ),
+        profile(
+            oracle(json!({ "credentials": { "accessKeyId": key, "secretAccessKey": {} } })),
+            &["spec.oracle.credentials.secretAccessKey", "exactly one of"],
+        ),
+        profile(oracle(json!({ "memory": "much" })), &["spec.oracle.memory"]),
+        profile(
+            oracle(json!({ "scratch": { "persistentVolumeClaim": "x", "mountPath": "/proc/x" } })),
+            &["spec.oracle.scratch.mountPath", "not below"],
+        ),
+    ]);
+    let mut spec = good("StreamProfile");
+    lay_over(
+        &mut spec,
+        &json!({
+            "world": { "s3": { "credentials": both, "caConfigMap": { "name": "a", "key": "b" } } },
+            "oracle": {
+                "buildViews": "IfMissing",
+                "credentials": both,
+                "memory": "1Gi",
+                "serviceAccountAnnotations": { "eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/x" },
+                "scratch": { "persistentVolumeClaim": "x", "mountPath": "/scratch" },
+            },
+        }),
+    );
+    check(&document("StreamProfile", "tried", spec)).unwrap();
+}

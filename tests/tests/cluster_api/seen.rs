@@ -275,8 +275,24 @@ fn short_names_and_the_category_lead_to_each_kind() {
             .find(|line| line.split_whitespace().any(|word| word == kind));
         let line = line.unwrap_or_else(|| panic!("no {kind} in {said}"));
         assert!(line.split_whitespace().any(|word| word == short), "{line}");
-        assert!(line.ends_with("worldstream"), "{line}");
+        assert!(line.ends_with("worldstream-all"), "{line}");
+        // Each form of its name means this kind alone, with the name of an object behind it, too.
+        for form in [
+            kind.to_lowercase(),
+            format!("{}s", kind.to_lowercase()),
+            short.to_owned(),
+        ] {
+            let refused = kubectl(&["get", &form, "nobody"], None)
+                .unwrap_err()
+                .to_string();
+            assert!(
+                refused.contains("\"nobody\" not found"),
+                "{form}: {refused}"
+            );
+        }
     }
+    let all = kubectl(&["get", "worldstream-all"], None);
+    assert!(all.is_ok(), "{all:?}");
 }
 
 /// Every field that there is, however deep: named, with its type and a sentence.

@@ -2,8 +2,9 @@
 //! gives, a suspended trigger.
 
 use serde_json::{Value, json};
-use worldstream_tests::on_cluster::{Operator, condition};
 
+use crate::operator::Operator;
+use crate::space::condition;
 use crate::stage::{RUN, Stage};
 
 const ROWS: u64 = 200;
@@ -23,7 +24,7 @@ pub fn suspend_scope_and_gate_hold_messages_back(operator: &Operator) {
     });
     let space = &stage.space;
     for world in 0..4u64 {
-        space.world_of(&format!("w{world}"), 40 + world, ROWS);
+        stage.world(&format!("w{world}"), 40 + world, ROWS);
     }
     let message = |number: u32| stage.message(&format!("w{number}"), number);
     space.kubectl(&[

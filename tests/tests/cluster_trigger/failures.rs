@@ -1,8 +1,9 @@
 //! What goes wrong, and how it is put right.
 
 use serde_json::{Value, json};
-use worldstream_tests::on_cluster::{KEY, Operator, condition};
 
+use crate::operator::Operator;
+use crate::space::{KEY, condition};
 use crate::stage::Stage;
 
 const ROWS: u64 = 600;

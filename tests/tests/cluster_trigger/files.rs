@@ -1,8 +1,9 @@
 //! A bus that is a folder of a volume.
 
 use serde_json::{Value, json};
-use worldstream_tests::on_cluster::{KEY, Operator, condition};
 
+use crate::operator::Operator;
+use crate::space::{KEY, condition};
 use crate::stage::Stage;
 
 const ROWS: u64 = 300;
@@ -44,7 +45,7 @@ pub fn a_message_becomes_a_stream_and_a_record(operator: &Operator) {
     assert_eq!(records[0]["status"], "SKIPPED_OUT_OF_SCOPE");
     assert_eq!(records[0]["reason"], "PLATFORM_RUN_SCOPE_MISMATCH");
     stage.put(&first.message.to_string(), "2-repeat");
-    space.world_of("b", 8, ROWS);
+    stage.world("b", 8, ROWS);
     let second = stage.message("b", 3);
     stage.publish(&second);
     stage.streamed_once(&second, ROWS);
@@ -161,7 +162,7 @@ pub fn two_triggers_on_one_bus_stream_each_message_once(operator: &Operator) {
     let mut messages = Vec::new();
     for number in 0..4u32 {
         let world = format!("w{number}");
-        space.world_of(&world, 20 + u64::from(number), ROWS);
+        stage.world(&world, 20 + u64::from(number), ROWS);
         messages.push(stage.message(&world, number));
     }
     for name in ["heron", "stork"] {

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 use serde_json::json;
-use worldstream_tests::on_cluster::{KEY, Operator};
 
+use crate::operator::Operator;
+use crate::space::KEY;
 use crate::stage::Stage;
 
 const ROWS: u64 = 120;
@@ -21,7 +22,7 @@ pub fn a_killed_trigger_streams_each_message_once(operator: &Operator) {
     for kill in 0..KILLS {
         let number = kill as u32;
         let world = format!("w{number}");
-        space.world_of(&world, 60 + u64::from(number), ROWS);
+        stage.world(&world, 60 + u64::from(number), ROWS);
         let message = stage.message(&world, number);
         stage.publish(&message);
         messages.push(message);

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 use worldstream_tests::monotonic;
-use worldstream_tests::on_cluster::Operator;
 
+use crate::operator::Operator;
 use crate::stage::Stage;
 
 /// How many are measured.
@@ -18,7 +18,7 @@ pub fn from_kinesis_to_the_first_event(operator: &Operator) {
     let mut seconds = Vec::new();
     for number in 0..MESSAGES as u32 {
         let world = format!("w{number}");
-        space.world_of(&world, 100 + u64::from(number), ROWS);
+        stage.world(&world, 100 + u64::from(number), ROWS);
         let message = stage.message(&world, number);
         stage.write_facts(&message);
         let put = monotonic();

@@ -13,11 +13,14 @@ use worldstream::plan::ready::{BusKind, BusPlan, FileBusPlan, KinesisBusPlan};
 use worldstream::plan::{S3CredentialsPlan, S3Plan, SecretSource};
 use worldstream::ready::Place;
 use worldstream::ready::publish::{Announcement, Ready, make};
+use worldstream::sample::{self, SampleSpec};
 use worldstream::world::WorldKey;
 use worldstream_crds::CONTROL_TOPIC;
 use worldstream_tests::bed::stores::kinesis::KinesisServer;
 use worldstream_tests::bed::stores::minio::{MinioOptions, MinioServer};
-use worldstream_tests::on_cluster::{Operator, Space, traffic_alone};
+
+use crate::operator::Operator;
+use crate::space::{Space, traffic_alone};
 
 /// The platform run that is the active one.
 pub const RUN: &str = "platform_20260101T000000Z";
@@ -26,8 +29,8 @@ const BUCKET: &str = "fraud-platform";
 /// The stream of the bus.
 const STREAM: &str = "fp-control";
 
-pub struct Stage {
-    pub space: Space,
+pub struct Stage<'a> {
+    pub space: Space<'a>,
     place: Place,
     bus: BusPlan,
     remote: Option<Remote>,
@@ -41,9 +44,13 @@ struct Remote {
     _keys: tempfile::TempDir,
 }
 
-impl Stage {
+impl<'a> Stage<'a> {
     /// Bus and store are folders of the namespace's volume.
-    pub fn folders(operator: &Operator, name: &str, change: impl FnOnce(&mut Value)) -> Stage {
+    pub fn folders(
+        operator: &'a Operator,
+        name: &str,
+        change: impl FnOnce(&mut Value),
+    ) -> Stage<'a> {
         let space = space(operator, name, change);
         let root = space.path("platform");
         for folder in ["bus", "store"] {
@@ -71,7 +78,7 @@ impl Stage {
     }
 
     /// The bus is a Kinesis, and the store a MinIO, each behind a Service of the namespace.
-    pub fn stores(operator: &Operator, name: &str) -> Stage {
+    pub fn stores(operator: &'a Operator, name: &str) -> Stage<'a> {
         let space = space(operator, name, |_| {});
         let at = operator.bed.place();
         let kinesis = KinesisServer::start_at(at.clone()).unwrap();
@@ -192,6 +199,14 @@ impl Stage {
         self.space.bed.apply(&document.to_string()).unwrap();
     }
 
+    /// Writes a world with events of its own.
+    pub fn world(&self, name: &str, seed: u64, rows: u64) {
+        let mut spec = SampleSpec::new(self.space.path(name), seed, rows, 1);
+        spec.run_root = Some(format!("/worlds/{name}"));
+        spec.raw = false;
+        sample::write(&spec, &|_| {}).unwrap();
+    }
+
     /// A message for a world of the namespace. `number` tells those of one world apart.
     pub fn message(&self, world: &str, number: u32) -> Ready {
         self.message_of(RUN, world, number)
@@ -214,7 +229,7 @@ impl Stage {
                 scenario_id: "baseline_v1".into(),
                 seed: receipt["seed"].as_u64().unwrap(),
             },
-            outputs: vec![worldstream_tests::on_cluster::FRAUD.into()],
+            outputs: vec![crate::space::FRAUD.into()],
         };
         make(&self.place, CONTROL_TOPIC, &announcement).unwrap()
     }
@@ -277,7 +292,7 @@ impl Stage {
                 found = self.records(message_id);
                 found.len() >= count
             },
-            |_| self.story(),
+            |_: &Space| self.story(),
         );
         found
     }
@@ -334,7 +349,9 @@ impl Stage {
 
     /// A trigger's status.
     pub fn status(&self, trigger: &str) -> Value {
-        self.space.get("rt", trigger)["status"].clone()
+        let said = self.space.kubectl(&["get", "rt", trigger, "-o", "json"]);
+        let found: Value = serde_json::from_str(&said).unwrap();
+        found["status"].clone()
     }
 
     /// Waits until a trigger's status is so; gives it.
@@ -347,7 +364,7 @@ impl Stage {
                 last = self.status(trigger);
                 so(&last)
             },
-            |_| self.story(),
+            |_: &Space| self.story(),
         );
         last
     }
@@ -371,19 +388,27 @@ impl Stage {
     /// What there is to see, for a test that waited in vain.
     pub fn story(&self) -> String {
         let space = &self.space;
-        let logs =
-            "--tail=60 --all-containers --prefix --selector worldstream.io/component=trigger";
-        let logs: Vec<&str> = ["logs"].into_iter().chain(logs.split(' ')).collect();
-        format!(
-            "{}\n{}\n{}",
-            space.kubectl(&["get", "rt,ws,pods", "-o", "wide"]),
-            space.kubectl(&["get", "rt", "-o", "yaml"]),
-            space.kubectl(&logs),
-        )
+        // A pod that has not begun has no log, which is worth telling as well.
+        let say = |args: &[&str]| {
+            let all = ["-n", &space.namespace]
+                .into_iter()
+                .chain(args.iter().copied());
+            space
+                .bed
+                .kubectl(all)
+                .unwrap_or_else(|error| error.to_string())
+        };
+        let component = "worldstream.io/component=trigger";
+        [
+            say(&["get", "rt,ws,pods", "-o", "wide"]),
+            say(&["get", "rt", "-o", "yaml"]),
+            say(&["logs", "--tail=80", "--prefix", "--selector", component]),
+        ]
+        .join("\n")
     }
 }
 
-fn space(operator: &Operator, name: &str, change: impl FnOnce(&mut Value)) -> Space {
+fn space<'a>(operator: &'a Operator, name: &str, change: impl FnOnce(&mut Value)) -> Space<'a> {
     Space::new(operator, name, |spec| {
         traffic_alone(spec);
         spec["defaults"] = json!({"speedup": 0});

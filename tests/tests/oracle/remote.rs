@@ -8,9 +8,9 @@ use tempfile::TempDir;
 use worldstream::plan::Mount;
 use worldstream::sample::SampleSpec;
 use worldstream_crds::ExitCode;
+use worldstream_tests::Relay;
 use worldstream_tests::inside::{Inside, until};
 use worldstream_tests::s3::Minio;
-use worldstream_tests::tunnel::Tunnel;
 use worldstream_tests::{Finished, MadeWorld, Program};
 
 use crate::bed::*;
@@ -23,7 +23,7 @@ const ARRIVALS: &str = "arrival_events_5B";
 struct Remote {
     minio: Minio,
     /// The way to MinIO that the program takes.
-    tunnel: Tunnel,
+    relay: Relay,
     world: MadeWorld,
     dir: TempDir,
 }
@@ -41,10 +41,10 @@ impl Remote {
         fs::rename(&views, &aside).unwrap();
         minio.put_folder(BUCKET, "runs/made", world.root().as_ref());
         fs::rename(&aside, &views).unwrap();
-        let tunnel = Tunnel::start(&minio.url);
+        let relay = Relay::http(&minio.url);
         let dir = tempfile::tempdir().unwrap();
         let mut s3 = minio.spec();
-        s3["endpoint"] = tunnel.url.clone().into();
+        s3["endpoint"] = relay.url.clone().into();
         let profile = json!({
             "apiVersion": "worldstream.io/v1alpha1",
             "kind": "StreamProfile",
@@ -61,7 +61,7 @@ impl Remote {
         fs::write(dir.path().join("profile.yaml"), profile.to_string()).unwrap();
         Remote {
             minio,
-            tunnel,
+            relay,
             world,
             dir,
         }
@@ -210,11 +210,11 @@ fn a_build_that_is_killed_while_it_sends_sends_anew_and_the_receipt_last() {
     let building = remote.command("build-views", &args).start();
     // Raw parts have been read when merging begins: what is slow from here on is sending.
     until("the view's first part", || !merged(&spill).is_empty());
-    remote.tunnel.slow(2_000);
+    remote.relay.slow(2_000);
     let first = || remote.keys(EVENTS).iter().any(|it| it.ends_with("parquet"));
     until("the first part in the bucket", first);
     building.kill();
-    remote.tunnel.slow(0);
+    remote.relay.slow(0);
     let keys = remote.keys(EVENTS);
     assert!(
         !keys.contains(&"_stream_sort_receipt.json".to_owned()),
@@ -227,12 +227,12 @@ fn a_build_that_is_killed_while_it_sends_sends_anew_and_the_receipt_last() {
     let missing = |it: &&Value| it["what"] == "view" && it["reason"] == "STREAM_VIEW_MISSING";
     assert!(checks.iter().any(|it| missing(&it)), "{report:#}");
 
-    let before = remote.tunnel.heads().len();
+    let before = remote.relay.heads().len();
     let built = remote.oracle("build-views", &args).expect(0).json();
     assert_eq!(built[0]["already_there"], false, "{built:#}");
     assert_eq!(built[0]["resumed_rows"], rows, "{built:#}");
     assert_eq!(built[0]["parts"], 3, "{built:#}");
-    let heads = remote.tunnel.heads().split_off(before);
+    let heads = remote.relay.heads().split_off(before);
     let writes = |name: &str| -> Vec<usize> {
         let written = |head: &str| {
             let of_it = head.lines().filter(|line| line.contains(name));

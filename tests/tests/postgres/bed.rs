@@ -24,8 +24,8 @@ impl Bed {
         Bed::with(&[])
     }
 
-    /// With lines of `postgresql.conf`.
-    pub fn with(settings: &[&str]) -> Bed {
+    /// With settings of `postgresql.conf`.
+    pub fn with(settings: &[(&str, &str)]) -> Bed {
         let dir = tempfile::tempdir().unwrap();
         let world = dir.path().join("world");
         sample(&world, ROWS, &["--days", "1"]);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use worldstream_tests::postgres::{PASSWORD, programs};
+use worldstream_tests::postgres::PASSWORD;
 use worldstream_tests::stream::{LONG, Stream, until};
 use worldstream_tests::{GateProcess, Relay, Running};
 
@@ -129,7 +129,8 @@ fn a_connection_that_is_cut_between_send_and_commit() {
     let bed = Bed::new();
     bed.remember_cursors();
     let relay = Relay::start(&bed.server.address());
-    let gate = GateProcess::start(bed.path(), &["--fault", "latency=8ms"]);
+    // So slow that the stream outlasts the rounds, however long a busy machine takes for them.
+    let gate = GateProcess::start(bed.path(), &["--fault", "latency=60ms"]);
     let dsn = bed.server.dsn_by("stream", &relay.address);
     let running = careful(bed.stream_by(&gate.url, &dsn)).command().start();
     for round in 1..=4 {
@@ -262,7 +263,7 @@ fn a_full_disk() {
     ));
     bed.server
         .query("ALTER TABLE wsp_checkpoint SET TABLESPACE small;", &[]);
-    let mut snapshot = Command::new(programs().join("psql"));
+    let mut snapshot = Command::new(bed.server.programs().join("psql"));
     let snapshot = snapshot
         .args(["-XAtq", &bed.server.dsn()])
         .args(["-c", "BEGIN ISOLATION LEVEL REPEATABLE READ"])

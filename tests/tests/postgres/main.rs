@@ -5,6 +5,7 @@
 mod bed;
 mod conformance;
 mod faults;
+mod pool;
 mod reference;
 mod secrets;
 mod tables;

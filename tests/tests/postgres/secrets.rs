@@ -59,6 +59,10 @@ fn certificates_are_verified_in_full() {
             key.display()
         ),
     );
+    bed.server.append(
+        "pg_hba.conf",
+        "hostssl all all 127.0.0.1/32 scram-sha-256\n",
+    );
     bed.server.stop("INT");
     bed.server.launch();
     refused(&bed, &gate, &secure, None, "invalid peer certificate");

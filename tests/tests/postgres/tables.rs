@@ -175,7 +175,10 @@ fn list_show_reset_and_plan() {
 /// session is kept, and one connection serves all outputs and lanes of a process.
 #[test]
 fn one_connection_without_named_statements() {
-    let bed = Bed::with(&["log_min_duration_statement = 0", "log_connections = on"]);
+    let bed = Bed::with(&[
+        ("log_min_duration_statement", "0"),
+        ("log_connections", "on"),
+    ]);
     let gate = GateProcess::start(bed.path(), &["--fault", "latency=60ms"]);
     let stream = bed
         .stream(&gate.url)

@@ -1,12 +1,11 @@
 //! Several workers on one checkpoint: at most one sends, whoever was frozen or killed.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use worldstream_tests::stream::{LONG, receipts, until};
-use worldstream_tests::{GateProcess, Program, monotonic};
+use worldstream_tests::{GateProcess, Program, Repeats, monotonic};
 
 use crate::bed::{Bed, EVENTS, OUTPUTS, assert_whole};
 
@@ -52,23 +51,18 @@ fn a_frozen_worker_is_replaced_and_then_fenced() {
     assert_whole(&summary);
 
     let seen = gate.summary();
-    let arrivals = gate.arrivals();
-    let mut times: HashMap<&str, u64> = HashMap::new();
-    for arrival in &arrivals {
-        *times.entry(&arrival.event_id).or_default() += 1;
-    }
-    let twice = times.values().filter(|times| **times > 1).count() as u64;
-    let most = times.values().max().copied().unwrap_or(0);
+    let repeats = Repeats::of(&gate.arrivals());
     println!(
-        "two workers on one checkpoint in Postgres: {EVENTS} events, {twice} sent twice or more, \
-         none more than {most} times, {} lost; the older one ended {} ms after it was let go",
-        EVENTS - times.len() as u64,
+        "two workers on one checkpoint in Postgres: {}; the older one ended {} ms after it was let \
+         go",
+        repeats.told(EVENTS),
         ended / 1_000_000,
     );
-    assert_eq!(times.len() as u64, EVENTS, "nothing is lost");
+    assert_eq!(repeats.events, EVENTS, "nothing is lost");
     // What the older one had sent and not saved, and what it had in flight when it was frozen: it
     // sends nothing new when it is let go, as its lease has ended by its own clock.
-    assert!(twice <= OUTPUTS * (FLUSH + 2 * IN_FLIGHT), "{twice}");
+    let most = OUTPUTS * (FLUSH + 2 * IN_FLIGHT);
+    assert!(repeats.twice <= most, "{repeats:?}");
     assert!(seen["pushes"].as_u64().unwrap() >= before);
     bed.assert_never_back(&bed.server);
     assert_eq!(gate.end().len() as u64, EVENTS);

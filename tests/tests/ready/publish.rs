@@ -54,7 +54,6 @@ fn what_is_published_is_streamed_and_told() {
         "engine_world_selected",
         "stream_start",
         "checkpoint_saved",
-        "engine_world_streamed",
         "RUN_ENDED",
         "STREAMED",
     ];

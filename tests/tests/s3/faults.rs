@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use worldstream_crds::{ExitCode, Reason};
+use worldstream_tests::Relay;
 use worldstream_tests::inside::{Inside, Moving, until};
 use worldstream_tests::s3::Minio;
 use worldstream_tests::stream::side_by_side;
-use worldstream_tests::tunnel::Tunnel;
 use worldstream_tests::{Exact, MadeWorld};
 
 use crate::bed::{self, BUCKET, FRAUD, admitted, done, from_disk, same};
@@ -61,13 +61,13 @@ fn a_store_that_is_away_for_20_seconds_is_waited_for() {
 fn outage(mut minio: Minio, away: impl Fn(&mut Minio), back: impl Fn(&mut Minio)) {
     let world = world(&minio);
     // Slow enough for the stream to need the store all along.
-    let tunnel = Tunnel::start(&minio.url);
-    let inside = inside(&minio, &world, &tunnel.url);
-    tunnel.slow(20_000);
+    let relay = Relay::http(&minio.url);
+    let inside = inside(&minio, &world, &relay.url);
+    relay.slow(20_000);
     let moving = inside.start();
     on_its_way(&inside, &moving, 300);
     away(&mut minio);
-    tunnel.slow(0);
+    relay.slow(0);
     std::thread::sleep(Duration::from_secs(20));
     let taken = || inside.gate.summary().pushes;
     let at_rest = taken();
@@ -86,17 +86,17 @@ fn a_slow_store_and_answers_that_break_off_are_survived() {
     let minio = Minio::start();
     let world = world(&minio);
     let all = from_disk(&world, FRAUD);
-    let tunnel = Tunnel::start(&minio.url);
-    tunnel.slow(100_000);
-    let slow = inside(&minio, &world, &tunnel.url);
+    let relay = Relay::http(&minio.url);
+    relay.slow(100_000);
+    let slow = inside(&minio, &world, &relay.url);
     done(&slow.run());
     same(&admitted(&slow, FRAUD), &all, "slow");
 
-    tunnel.slow(0);
-    tunnel.cut(7);
-    let cut = inside(&minio, &world, &tunnel.url);
+    relay.slow(0);
+    relay.break_off(7);
+    let cut = inside(&minio, &world, &relay.url);
     done(&cut.run());
-    assert_eq!(tunnel.cuts_left(), 0);
+    assert_eq!(relay.to_break_off(), 0);
     same(&admitted(&cut, FRAUD), &all, "cut");
 }
 
@@ -105,9 +105,9 @@ fn a_part_that_changes_while_it_streams_ends_the_stream() {
     let minio = Minio::start();
     let world = world(&minio);
     let all = from_disk(&world, FRAUD);
-    let tunnel = Tunnel::start(&minio.url);
-    let inside = inside(&minio, &world, &tunnel.url);
-    tunnel.slow(20_000);
+    let relay = Relay::http(&minio.url);
+    let inside = inside(&minio, &world, &relay.url);
+    relay.slow(20_000);
     let moving = inside.start();
     on_its_way(&inside, &moving, 300);
     // A view of the same length and layout with other values.
@@ -119,7 +119,7 @@ fn a_part_that_changes_while_it_streams_ends_the_stream() {
     let bytes = std::fs::read(other.view(FRAUD).join(part)).unwrap();
     let key = format!("worlds/made/stream_view/ts_utc/output_id={FRAUD}/{part}");
     minio.put(BUCKET, &key, bytes);
-    tunnel.slow(0);
+    relay.slow(0);
     let end = moving.end();
     let failure = end.failure.expect("it cannot go on");
     assert_eq!(failure.reason(), Reason::StreamViewChanged, "{failure}");
@@ -140,11 +140,11 @@ fn a_part_that_changes_while_it_streams_ends_the_stream() {
 fn a_stream_is_stopped_while_its_store_is_away() {
     let mut minio = Minio::start();
     let world = world(&minio);
-    let tunnel = Tunnel::start(&minio.url);
-    let mut inside = inside(&minio, &world, &tunnel.url);
+    let relay = Relay::http(&minio.url);
+    let mut inside = inside(&minio, &world, &relay.url);
     inside.plan.world.s3.unavailable_for = Duration::from_secs(3600);
     inside.plan.world.s3.attempts = 10_000;
-    tunnel.slow(20_000);
+    relay.slow(20_000);
     let moving = inside.start();
     on_its_way(&inside, &moving, 300);
     minio.minio.server.kill().unwrap();
@@ -155,7 +155,7 @@ fn a_stream_is_stopped_while_its_store_is_away() {
     // Far less than it would have waited for the store.
     assert!(began.elapsed() < Duration::from_secs(60));
     minio.minio.server.start().unwrap();
-    tunnel.slow(0);
+    relay.slow(0);
     done(&inside.run());
     same(
         &admitted(&inside, FRAUD),
@@ -168,10 +168,10 @@ fn a_stream_is_stopped_while_its_store_is_away() {
 fn a_store_that_stays_away_is_unavailable_and_says_how_hard_it_was_tried() {
     let mut minio = Minio::start();
     let world = world(&minio);
-    let tunnel = Tunnel::start(&minio.url);
-    let mut inside = inside(&minio, &world, &tunnel.url);
+    let relay = Relay::http(&minio.url);
+    let mut inside = inside(&minio, &world, &relay.url);
     inside.plan.world.s3.attempts = 4;
-    tunnel.slow(20_000);
+    relay.slow(20_000);
     let moving = inside.start();
     on_its_way(&inside, &moving, 300);
     minio.minio.server.kill().unwrap();

@@ -1,9 +1,9 @@
 //! The same events as from disk, byte by byte, and as few requests as that takes.
 
 use worldstream::plan::{Lanes, Mount};
+use worldstream_tests::Relay;
 use worldstream_tests::inside::Inside;
 use worldstream_tests::s3::Minio;
-use worldstream_tests::tunnel::Tunnel;
 use worldstream_tests::{MadeWorld, golden};
 
 use crate::bed::{self, ARRIVALS, BASELINE, BUCKET, FRAUD, admitted, done, expected, same};
@@ -123,14 +123,14 @@ fn a_large_view_is_fetched_once_and_in_few_ranges() {
     // Many row groups in several parts; and one large row group.
     for (groups, parts, ahead, most) in [(500, 4, 1 << 20, 12), (100_000, 1, 128 << 10, 400)] {
         let minio = Minio::start();
-        let tunnel = Tunnel::start(&minio.url);
+        let relay = Relay::http(&minio.url);
         let world = MadeWorld::sample(12_000, 1, |spec| {
             spec.row_group_rows = groups;
             spec.parts = worldstream::sample::Parts::Number(parts);
         });
         bed::made(&minio, &world);
         let mut inside = bed::from_s3(bed::inside(&minio, &world.root(), &[FRAUD]), &world);
-        inside.plan.world.s3.endpoint = Some(tunnel.url.clone());
+        inside.plan.world.s3.endpoint = Some(relay.url.clone());
         inside.plan.world.read_ahead = ahead;
         inside.plan.gate.in_flight = 16;
         done(&inside.run());
@@ -142,7 +142,7 @@ fn a_large_view_is_fetched_once_and_in_few_ranges() {
         all.sort_by_key(id);
         same(&found, &all, FRAUD);
 
-        let heads = tunnel.heads();
+        let heads = relay.heads();
         let view = format!("stream_view/ts_utc/output_id={FRAUD}");
         let first = |head: &String| {
             let line = head.lines().next().unwrap_or_default().to_owned();

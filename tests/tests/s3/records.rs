@@ -1,6 +1,7 @@
 //! What runs write, in S3.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -121,6 +122,22 @@ fn lines_and_facts_of_many_writers_are_all_there() {
 
 #[test]
 fn a_stop_does_not_wait_for_records_whose_store_is_away() {
+    stopped_without_records(|_| true);
+}
+
+/// All is sent and saved, and the stream waits for its last records.
+#[test]
+fn a_stop_while_the_last_records_are_written_is_bounded_too() {
+    stopped_without_records(|moving| {
+        let lanes = &moving.board.lanes;
+        lanes
+            .iter()
+            .all(|lane| lane.finished.load(Ordering::SeqCst))
+    });
+}
+
+/// The store of the records goes away early, and the stream is stopped when it is so far.
+fn stopped_without_records(so_far: impl Fn(&inside::Moving) -> bool) {
     let mut minio = Minio::start();
     minio.bucket(RUNS);
     let world = MadeWorld::sample(20_000, 1, |_| {});
@@ -134,6 +151,7 @@ fn a_stop_does_not_wait_for_records_whose_store_is_away() {
         inside.gate.summary().pushes >= 300
     });
     minio.minio.server.kill().unwrap();
+    inside::until("so far", || so_far(&moving));
     let began = Instant::now();
     moving.remote.stop();
     let end = moving.end();

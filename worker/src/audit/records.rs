@@ -282,9 +282,7 @@ fn expect(found: &Option<(Bytes, Option<String>)>) -> Expect<'_> {
 fn create(path: &FilePath, bytes: &[u8]) -> std::io::Result<bool> {
     let folder = path.parent().unwrap_or(FilePath::new("."));
     disk::create_folder(folder)?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let any = (crate::gate::random() * (1u64 << 52) as f64) as u64;
-    let temporary = path.with_file_name(format!(".{name}.{any:013x}.worldstream-tmp"));
+    let temporary = disk::own_temporary(path);
     let made = std::fs::File::create_new(&temporary)
         .and_then(|mut file| {
             file.write_all(bytes)?;

@@ -110,6 +110,7 @@ pub fn progress(rows: u64) -> Progress {
             digest: "f2".repeat(32),
         },
         complete: false,
+        rate_micros: rows * 5,
     }
 }
 

@@ -152,16 +152,33 @@ pub fn remove_if_there(path: &Path) -> io::Result<()> {
     }
 }
 
+/// A name beside `path` for what is to take its place, which nobody else uses: there may be
+/// several writers.
+pub fn own_temporary(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let any = (crate::gate::random() * (1u64 << 52) as f64) as u64;
+    path.with_file_name(format!(".{name}.{any:013x}.worldstream-tmp"))
+}
+
 /// Replaces a file at once and durably, making its folder if need be: readers see the old content
-/// or the new, whatever crashes.
+/// or the new, whatever crashes, and the last of several writers counts.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
     create_folder(folder)?;
-    write_temporary(path, bytes)?;
-    fs::rename(temporary(path), path)?;
+    let temporary = own_temporary(path);
+    let put = File::create_new(&temporary)
+        .and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.sync_all()
+        })
+        .and_then(|()| fs::rename(&temporary, path));
+    if put.is_err() {
+        remove_if_there(&temporary)?;
+    }
+    put?;
     sync_folder(folder)
 }
 

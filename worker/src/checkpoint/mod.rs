@@ -95,6 +95,13 @@ pub struct Progress {
     pub view: ViewFingerprint,
     /// The last row of the range was taken: nothing is left to send.
     pub complete: bool,
+    /// Running time of the rate plan, in µs: in which step it goes on. 0 without a rate plan.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub rate_micros: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Progress {
@@ -113,6 +120,7 @@ impl Progress {
             recent_quarantines: Vec::new(),
             view,
             complete: false,
+            rate_micros: 0,
         }
     }
 }

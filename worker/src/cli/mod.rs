@@ -2,6 +2,7 @@
 //! process says why it failed.
 
 pub mod audit;
+pub mod build_view;
 pub mod checkpoints;
 pub mod demo;
 pub mod dev_gate;
@@ -16,6 +17,7 @@ pub mod ready;
 pub mod run;
 pub mod sample;
 pub mod trigger;
+pub mod validate;
 pub mod worker;
 
 use clap::{Parser, Subcommand};
@@ -72,8 +74,12 @@ pub enum Command {
     Demo(demo::DemoArgs),
     /// Build, seal, check and show worlds
     Oracle(oracle::OracleArgs),
+    /// See whether the platform works: smoke, completion, failure paths
+    Validate(validate::ValidateArgs),
     /// Verify a world for a WorldStream, in its cluster
     Preflight(preflight::PreflightArgs),
+    /// Build the view of an output for a WorldStream, in its cluster
+    BuildView(build_view::BuildViewArgs),
     /// Stream one output of a WorldStream, in its cluster
     Worker(worker::WorkerArgs),
     /// Follow a control bus, and stream the world of each READY message
@@ -129,7 +135,9 @@ pub fn main(cli: Cli) -> ExitCode {
             .map_err(Into::into)
             .map(done),
         Command::Oracle(args) => oracle::run(&args, json, &mut out),
+        Command::Validate(args) => validate::run(&args, json, &mut out),
         Command::Preflight(args) => preflight::run(&args),
+        Command::BuildView(args) => build_view::run(&args),
         Command::Worker(args) => worker::run(&args),
         Command::Ready(args) => ready::run(&args, json, &mut out),
         Command::Audit(args) => audit::run(&args, json, &mut out),

@@ -1,6 +1,8 @@
 //! Rate plans: caps of events a second over time, for one output, shared by its lanes (contracts
 //! section 6). Pure: time is handed in.
 
+use std::time::Duration;
+
 use crate::plan::{PacePlan, RateStep};
 
 use super::Mono;
@@ -35,6 +37,16 @@ impl OutputRate {
     pub fn runs(&mut self, now: Mono, runs: bool) {
         self.plan.runs(now, runs);
         self.catch_up.runs(now, runs);
+    }
+
+    /// Goes on where a lane's checkpoint left the plan, after so much running time.
+    pub fn go_on(&mut self, running: Duration) {
+        self.plan.go_on(running);
+    }
+
+    /// The plan's running time; zero without a plan.
+    pub fn running(&self, now: Mono) -> Duration {
+        self.plan.running(now)
     }
 
     /// When the next event may be sent, at the earliest.
@@ -90,6 +102,26 @@ impl RateLimiter {
     pub fn runs(&mut self, now: Mono, runs: bool) {
         self.advance(now);
         self.runs = runs;
+    }
+
+    /// Goes on after so much running time, in the step that belongs to it, with an empty bucket:
+    /// what was granted until then counts as used. Of several words the latest time counts.
+    pub fn go_on(&mut self, running: Duration) {
+        let running = i64::try_from(running.as_nanos()).unwrap_or(i64::MAX);
+        self.begin_due_steps(running.max(self.running));
+        self.tokens = 0.0;
+    }
+
+    /// Running time; zero where there is no plan to count it for.
+    pub fn running(&self, now: Mono) -> Duration {
+        let since = match self.runs {
+            true => now.since(self.seen),
+            false => Duration::ZERO,
+        };
+        match self.steps.is_empty() {
+            true => Duration::ZERO,
+            false => nanos(self.running) + since,
+        }
     }
 
     /// When the next event may be sent, at the earliest: `now`, or a later moment, if time goes
@@ -186,8 +218,8 @@ fn capacity(step: &RateStep, share: f64) -> f64 {
     (step.target_eps * step.burst_seconds * share).max(1.0)
 }
 
-fn nanos(value: i64) -> std::time::Duration {
-    std::time::Duration::from_nanos(u64::try_from(value).unwrap_or(0))
+fn nanos(value: i64) -> Duration {
+    Duration::from_nanos(u64::try_from(value).unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -270,6 +302,35 @@ mod tests {
         // The first step still has its 0.45 s to go.
         let after = send(&mut limiter, resumed, 0.45);
         assert!((4..=5).contains(&after.len()), "{after:?}");
+    }
+
+    #[test]
+    fn who_goes_on_is_in_the_step_of_its_time_and_is_granted_nothing_twice() {
+        let plan = [
+            step(0.0, 10.0, 5.0, Some(50.0)),
+            step(2.0, 100.0, 1.0, Some(100.0)),
+            step(6.0, 1.0, 1.0, None),
+        ];
+        let mut first = RateLimiter::new(&plan, 1.0);
+        let before = send(&mut first, Mono(7), 3.0);
+        assert_eq!(first.running(Mono(i64::MAX)), Duration::from_secs(3));
+        // 50 at once and 20 more; then 100 at once and 100 more.
+        assert!((268..=270).contains(&before.len()), "{}", before.len());
+
+        let mut next = RateLimiter::new(&plan, 1.0);
+        next.go_on(first.running(Mono(0)));
+        next.go_on(Duration::from_secs(1));
+        let after = send(&mut next, Mono(77), 5.0);
+        // Three seconds are left of the second step, and neither step grants its first tokens again.
+        let of_step = after.iter().filter(|&&at| at < 3.0).count();
+        assert!((298..=300).contains(&of_step), "{of_step}");
+        assert!((2..=3).contains(&(after.len() - of_step)), "{after:?}");
+        assert_eq!(next.running(Mono(0)), Duration::from_secs(8));
+
+        let mut unbounded = RateLimiter::new(&[], 1.0);
+        unbounded.go_on(Duration::from_secs(9));
+        assert_eq!(unbounded.ready_at(Mono(3)), Mono(3));
+        assert_eq!(unbounded.running(Mono(3)), Duration::ZERO);
     }
 
     #[test]

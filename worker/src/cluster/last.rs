@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tracing::warn;
-use worldstream_crds::{Counts, CursorStatus, ExitCode, LaneReceipt, WorkerState};
+use worldstream_crds::{Counts, CursorStatus, ExitCode, LaneReceipt, Reason, WorkerState};
 
 use super::preflight::patiently;
 use super::record::Record;
@@ -13,7 +13,7 @@ use crate::audit::receipt::Outcome;
 use crate::checkpoint::kubernetes::cursor_status;
 use crate::engine::replay::ReplayEnd;
 use crate::failure::{Failure, Result};
-use crate::stop::Stop;
+use crate::stop::{Grace, Stop};
 
 /// How long the last write is tried once we were asked to stop.
 const LAST_WRITE_AT_STOP: Duration = Duration::from_secs(10);
@@ -68,10 +68,6 @@ pub async fn release(
     patience: Duration,
     stop: &Stop,
 ) -> Result<()> {
-    let patience = match stop.is_set() {
-        true => patience.min(LAST_WRITE_AT_STOP),
-        false => patience,
-    };
     let fenced = |failure: &Failure| failure.exit_code() == ExitCode::Fenced;
     if last.failure.as_ref().is_some_and(fenced) {
         return Ok(());
@@ -102,7 +98,7 @@ pub async fn release(
         .as_ref()
         .map(|it| report::failure_status(it, true));
     let receipt = last.receipt.as_ref().map(lane_receipt);
-    let told = patiently(patience, "the last report", async || {
+    let telling = patiently(patience, "the last report", async || {
         record
             .release(|status| {
                 status.state = Some(last.state);
@@ -115,8 +111,15 @@ pub async fn release(
                 }
             })
             .await
-    })
-    .await;
+    });
+    let grace = Grace::new(stop.clone(), LAST_WRITE_AT_STOP);
+    let told = grace.of(telling).await.unwrap_or_else(|| {
+        Err(Failure::new(Reason::StreamFailed, record.object())
+            .field("the last report of a worker that was stopped")
+            .found("an API server that is away")
+            .expected(format!("it written within {LAST_WRITE_AT_STOP:?}"))
+            .exits(ExitCode::Unavailable))
+    });
     match told {
         Err(failure) if last.state != WorkerState::Finished => {
             warn!(%failure, "the last report could not be written");

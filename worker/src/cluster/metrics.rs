@@ -16,6 +16,7 @@ use crate::clock::{ClockReader, Mono, Monotonic};
 use crate::engine::{Board, LaneGauge, Lateness};
 use crate::gate::GateClient;
 use crate::report::figures;
+use crate::time::EventTime;
 
 /// One metric, as the documentation lists it.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +35,8 @@ const LANE: &[&str] = &["output", "lane"];
 
 /// Every metric of a worker, in the order of a scrape.
 pub const METRICS: &[Metric] = &[
-    EVENTS, SENT, IN_FLIGHT, BUFFERED, LAG, LATENESS, SPEEDUP, RETRIES, GATE_AWAY, REVISION, SKEW,
+    EVENTS, SENT, IN_FLIGHT, BUFFERED, LAG, LATENESS, SPEEDUP, RETRIES, GATE_AWAY, STORE_AWAY,
+    REVISION, SKEW,
 ];
 
 const EVENTS: Metric = Metric {
@@ -91,6 +93,12 @@ const GATE_AWAY: Metric = Metric {
     labels: LANE,
     help: "For how long the gate has taken nothing at all; 0: it answers",
 };
+const STORE_AWAY: Metric = Metric {
+    name: "worldstream_store_away_seconds",
+    kind: "gauge",
+    labels: LANE,
+    help: "For how long nothing could be saved; 0: it can",
+};
 const REVISION: Metric = Metric {
     name: "worldstream_clock_revision",
     kind: "gauge",
@@ -114,7 +122,10 @@ pub struct Sources {
     pub gate: GateClient,
     /// The API server.
     pub access: Access,
-    /// The newest snapshot of the worker.
+    /// Since when nothing could be saved; not of the snapshot, which cannot be written either where
+    /// the API server keeps the cursors.
+    pub store_away: Arc<dyn Fn() -> Option<EventTime> + Send + Sync>,
+    /// The snapshot of the worker that was written last.
     pub shown: Arc<dyn Fn() -> Option<Snapshot> + Send + Sync>,
 }
 
@@ -165,6 +176,11 @@ impl Collector for Sources {
         })?;
         let shown = (self.shown)().unwrap_or_default();
         each(&SPEEDUP, &|_| shown.achieved_speedup)?;
+        let away = (self.store_away)().map_or(0, |since| {
+            let micros = EventTime::wall_now().micros() - since.micros();
+            micros.max(0) / 1_000_000
+        });
+        each(&STORE_AWAY, &|_| Some(away as f64))?;
 
         let mut events = family(&mut encoder, &EVENTS)?;
         for lane in lanes {
@@ -308,6 +324,7 @@ mod tests {
             clock: clock_channel().1,
             gate: GateClient::new(&plan.unwrap().gate).unwrap(),
             access: Access::of(kube::Client::try_from(config).unwrap(), "team-c"),
+            store_away: Arc::new(|| None),
             shown: Arc::new(|| {
                 Some(Snapshot {
                     achieved_speedup: Some(59.5),

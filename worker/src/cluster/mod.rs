@@ -4,14 +4,16 @@
 //!
 //! [`access`] talks to the API server; a [`record`] is the StreamCheckpoint that a worker holds;
 //! [`follow`] takes revisions of the clock over, [`report`] says when something is worth a write,
-//! and [`worker`] and [`preflight`] connect it all. [`follow`], [`report`] and [`planned`] are
+//! and [`worker`], [`preflight`] and [`build`] connect it all. [`follow`], [`report`] and [`planned`] are
 //! pure.
 
 pub mod access;
+pub mod build;
 pub mod ending;
 pub mod follow;
 mod last;
 pub mod metrics;
+mod missing;
 pub mod planned;
 pub mod preflight;
 pub mod record;

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tracing::{info, warn};
 use worldstream_crds::names::{self, CheckpointName};
-use worldstream_crds::{ExitCode, OutputPlan, Reason, StreamCheckpointStatus};
+use worldstream_crds::{BuildViews, ExitCode, OutputPlan, Reason, StreamCheckpointStatus};
 
 use super::access::{Access, Refusal, StreamRef};
-use super::{planned, record};
+use super::{missing, planned, record};
 use crate::engine::replay::scenario_run_id;
 use crate::failure::{Failure, Result};
 use crate::plan::{RangePlan, StreamPlan};
@@ -51,17 +51,40 @@ pub async fn patiently<T>(
     }
 }
 
-/// Verifies and writes; gives the outputs that were planned.
+/// What preflight found.
+#[derive(Debug)]
+pub enum Found {
+    /// The world is sound, and every output has its plan.
+    Planned(Vec<(String, OutputPlan)>),
+    /// All else is sound, and these outputs have no view, which the plan lets be built.
+    Missing(Vec<String>),
+}
+
+/// Verifies and writes. Where views are missing that may be built, it writes which, and no plan:
+/// whoever builds them has preflight look again.
 ///
 /// Errors: the first check that fails, with its reason code; nothing is written then.
-pub async fn run(plan: &StreamPlan, stream: &StreamRef) -> Result<Vec<(String, OutputPlan)>> {
+pub async fn run(plan: &StreamPlan, stream: &StreamRef) -> Result<Found> {
     let patience = plan.checkpoint.unavailable_for;
-    let world = patiently(patience, "the world", async || {
-        crate::world::verify(&plan.world).await
-    })
-    .await?;
+    let (world, missing) =
+        patiently(patience, "the world", async || missing::verify(plan).await).await?;
     for warning in &world.warnings {
         warn!("{warning}");
+    }
+    let access = Access::new(&stream.namespace).await?;
+    if plan.oracle.build_views == BuildViews::IfMissing {
+        for output in &world.outputs {
+            let name = checkpoint_name(stream, plan, &output.id, 0);
+            let is_missing = missing.contains(&output.id);
+            patiently(patience, "the API server", async || {
+                missing::mark(&access, &name, is_missing).await
+            })
+            .await?;
+        }
+    }
+    if !missing.is_empty() {
+        info!(outputs = ?missing, "views are missing, and are to be built");
+        return Ok(Found::Missing(missing));
     }
     let scenario_run_id = scenario_run_id(plan, &world);
     let mut plans = Vec::new();
@@ -76,7 +99,6 @@ pub async fn run(plan: &StreamPlan, stream: &StreamRef) -> Result<Vec<(String, O
         );
         plans.push((output.id.clone(), plan));
     }
-    let access = Access::new(&stream.namespace).await?;
     for (output, output_plan) in &plans {
         for lane in 0..plan.identity.lanes.count {
             let name = checkpoint_name(stream, plan, output, lane);
@@ -86,7 +108,7 @@ pub async fn run(plan: &StreamPlan, stream: &StreamRef) -> Result<Vec<(String, O
             .await?;
         }
     }
-    Ok(plans)
+    Ok(Found::Planned(plans))
 }
 
 async fn extent(
@@ -101,16 +123,21 @@ async fn extent(
         .unwrap_or_else(|error| Err(Failure::new(Reason::StreamFailed, folder).cause(&error)))
 }
 
+/// Why something could not be done with a StreamCheckpoint that the operator made.
+pub(super) fn about(name: &str, refusal: Refusal) -> Failure {
+    let object = format!("StreamCheckpoint {name}");
+    match refusal {
+        Refusal::Gone => Failure::new(Reason::CheckpointUnreadable, object)
+            .found("no such object")
+            .expected("one that the operator made"),
+        other => other.about(object),
+    }
+}
+
 /// Writes a plan into one StreamCheckpoint, if it is not there already. A cursor that another plan
 /// was made for would point into another view: that is refused.
 async fn write(access: &Access, name: &str, plan: &OutputPlan) -> Result<()> {
-    let object = format!("StreamCheckpoint {name}");
-    let about = |refusal: Refusal| match refusal {
-        Refusal::Gone => Failure::new(Reason::CheckpointUnreadable, object.clone())
-            .found("no such object")
-            .expected("one that the operator made"),
-        other => other.about(object.clone()),
-    };
+    let about = |refusal: Refusal| about(name, refusal);
     let found = access.checkpoint(name).await.map_err(about)?;
     let status = found.status.unwrap_or_default();
     if status.plan.as_ref() == Some(plan) {

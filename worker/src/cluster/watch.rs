@@ -21,8 +21,10 @@ use crate::time::EventTime;
 const SAMPLE: Duration = Duration::from_millis(100);
 /// A watch of the clock is renewed this often: a connection that is silently gone is noticed then.
 const WATCH_SECONDS: u32 = 30;
-/// Between two attempts to watch the clock.
+/// Between two attempts to watch the clock; after the first failure much less, as a watch that
+/// merely broke is there again at once, and a change of the clock is not to be learned late.
 const WATCH_PAUSE: Duration = Duration::from_secs(1);
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
 
 /// What is needed to follow a StreamClock.
 pub struct Following {
@@ -68,11 +70,15 @@ pub async fn follow_clock(following: Following) {
             Some(Ok(watcher::Event::Apply(told) | watcher::Event::InitApply(told))) => told,
             Some(Ok(_)) => continue,
             Some(Err(error)) => {
+                let pause = match away {
+                    true => WATCH_PAUSE,
+                    false => FIRST_PAUSE,
+                };
                 if !away {
                     warn!(%error, "the StreamClock cannot be watched: going on by what is known");
                     away = true;
                 }
-                tokio::time::sleep(WATCH_PAUSE).await;
+                tokio::time::sleep(pause).await;
                 continue;
             }
             // A watch never ends by itself.

@@ -161,13 +161,17 @@ async fn stream(
     let (revisions, told) = mpsc::unbounded_channel();
     let (phase, phases) = watch::channel(Phase::Priming);
     let overshoot = Arc::new(Mutex::new(None));
-    let shown = record.clone();
+    let (shown, away) = (record.clone(), saves.clone());
     let sources = replay.clients().next().map(|(_, gate)| {
         Arc::new(Sources {
             board: board.clone(),
             clock: clock.clone(),
             gate,
             access: access.clone(),
+            store_away: Arc::new(move || {
+                let saves = watched::look(&away);
+                saves.away.as_ref().map(|(since, _)| *since)
+            }),
             shown: Arc::new(move || shown.written().map(|(_, snapshot)| snapshot)),
         })
     });

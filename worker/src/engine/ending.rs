@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use tokio::time::Instant;
 use tracing::{info, warn};
 use worldstream_crds::{ExitCode, Reason};
 
@@ -16,6 +15,7 @@ use crate::audit::{Event, OutputReceipt, Records, RunSummary, SessionLog, Stream
 use crate::checkpoint::CheckpointKey;
 use crate::failure::{Failure, Result};
 use crate::plan::StreamPlan;
+use crate::stop::{Grace, Stop};
 use crate::time::EventTime;
 use crate::world::VerifiedWorld;
 
@@ -47,7 +47,7 @@ pub(super) struct Finish {
     pub failure: Option<Failure>,
     pub before: Vec<u64>,
     pub started_at: EventTime,
-    pub stopped: bool,
+    pub stop: Stop,
 }
 
 /// How long a stream that was stopped still waits for where its records belong: whoever stops it
@@ -56,37 +56,31 @@ const AFTER_A_STOP: Duration = Duration::from_secs(10);
 
 /// How long the last records may take, all together.
 struct Patience {
-    until: Option<Instant>,
+    grace: Grace,
     records: String,
 }
 
 impl Patience {
-    fn at_the_end(stopped: bool, records: String) -> Self {
-        Patience {
-            until: stopped.then(|| Instant::now() + AFTER_A_STOP),
-            records,
-        }
-    }
-
     async fn of<T>(&self, writing: impl Future<Output = Result<T>>) -> Result<T> {
-        let Some(until) = self.until else {
-            return writing.await;
-        };
-        let given_up = |_| {
+        let given_up = || {
             Err(Failure::new(Reason::StreamFailed, &self.records)
                 .field("the last records of a stream that was stopped")
                 .found("a store that is away")
                 .expected(format!("them written within {AFTER_A_STOP:?}"))
                 .exits(ExitCode::Unavailable))
         };
-        let written = tokio::time::timeout_at(until, writing).await;
+        let written = self.grace.of(writing).await;
         written.unwrap_or_else(given_up)
     }
 }
 
 /// Receipts, the session's last words, and the exit code.
 pub(super) async fn finish(end: Finish) -> ReplayEnd {
-    let patience = Patience::at_the_end(end.stopped, end.records.name(""));
+    let stopped = end.stop.is_set();
+    let patience = Patience {
+        grace: Grace::new(end.stop, AFTER_A_STOP),
+        records: end.records.name(""),
+    };
     let mut failure = end.ended.failure.or(end.failure);
     let mut lateness: Vec<_> = end
         .board
@@ -135,7 +129,7 @@ pub(super) async fn finish(end: Finish) -> ReplayEnd {
     if complete && end.ended.started {
         record(Event::world_streamed(&end.streamed, emitted));
     }
-    let interrupted = end.stopped && !complete;
+    let interrupted = stopped && !complete;
     if !interrupted {
         let outcome = failure.clone();
         let last = Event::stream_complete(&end.world.root, emitted, outcome.as_ref());

@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use tokio::sync::{Mutex, Notify, mpsc};
@@ -119,6 +120,10 @@ impl Lane {
                 .detail(format!("no timer: {error}"))
         })?;
         let rows = watermark.progress().rows;
+        if rows > 0 {
+            let running = Duration::from_micros(watermark.progress().rate_micros);
+            rate.borrow_mut().go_on(running);
+        }
         let flush = rules.checkpoint.flush_every;
         let mut before = 0;
         let rows_before_part = view
@@ -347,9 +352,12 @@ impl Lane {
     }
 
     fn checkpoint(&self, watermark: &Watermark) -> Checkpoint {
+        let mut progress = watermark.snapshot();
+        let running = self.rate.borrow().running(Mono::now());
+        progress.rate_micros = u64::try_from(running.as_micros()).unwrap_or(u64::MAX);
         Checkpoint {
             cursor: self.cursor(watermark),
-            progress: Some(watermark.snapshot()),
+            progress: Some(progress),
         }
     }
 

@@ -303,7 +303,7 @@ impl Replay {
             failure,
             before,
             started_at,
-            stopped: remote.stop.is_set(),
+            stop: remote.stop.clone(),
         })
         .await
     }

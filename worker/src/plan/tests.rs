@@ -1068,7 +1068,7 @@ fn flags_alone_make_a_plan_with_the_defaults_of_the_design() {
         }
     );
     assert_eq!(plan.pace.speedup, 1.0);
-    assert_eq!(plan.pace.lead, Duration::from_secs(1));
+    assert_eq!(plan.pace.lead, Duration::from_secs(2));
     assert_eq!(plan.pace.overload, Overload::Hold);
     assert_eq!(plan.pace.max_lag, Duration::from_secs(5));
     assert_eq!(plan.pace.on_output_failure, OnOutputFailure::StopAll);

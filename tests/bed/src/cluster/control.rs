@@ -111,6 +111,9 @@ pub(super) fn start_controllers(state: &State) -> Result<()> {
         format!("--service-account-private-key-file={}", key.display()),
         format!("--root-ca-file={}", ca(state)),
         "--allocate-node-cidrs=false".into(),
+        // Tests make hundreds of Jobs, and wait for them to come to rest.
+        "--kube-api-qps=100".into(),
+        "--kube-api-burst=200".into(),
     ]);
     spawn(
         state,

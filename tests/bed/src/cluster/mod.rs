@@ -143,12 +143,19 @@ impl Cluster {
             .signal(signal)
     }
 
-    /// Sends a signal to the containers' processes on a node whose command line has this word;
-    /// how many there were.
-    pub fn signal_containers(&self, node: usize, word: &str, signal: Signal) -> Result<usize> {
+    /// Sends a signal to the API server: `Stop` makes it hang, with its connections open.
+    pub fn signal_api_server(&self, signal: Signal) -> Result<()> {
+        self.state.recorded("apiserver")?.signal(signal)
+    }
+
+    /// Sends a signal to the containers' processes on a node whose command line has these words,
+    /// one after the other; how many there were.
+    pub fn signal_containers(&self, node: usize, words: &str, signal: Signal) -> Result<usize> {
         let mut found = 0;
+        let words: Vec<&str> = words.split_whitespace().collect();
         for id in cgroup::Groups::of_node(&self.state, node).processes() {
-            if process::command_line(id).iter().any(|it| it == word) {
+            let line = process::command_line(id);
+            if line.windows(words.len().max(1)).any(|some| some == words) {
                 process::send(id, signal).doing(format_args!("a signal to process {id}"))?;
                 found += 1;
             }

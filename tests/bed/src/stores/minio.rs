@@ -10,10 +10,12 @@ use crate::pins::Kit;
 use crate::place::Place;
 
 /// How a MinIO is started.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct MinioOptions {
     /// Over TLS, with a certificate of an authority of its own.
     pub tls: bool,
+    /// More names that its certificate is for, such as a Service's.
+    pub names: Vec<String>,
 }
 
 /// A MinIO that runs. Ended when dropped, with everything in it.
@@ -48,7 +50,8 @@ impl MinioServer {
         }
         let root = if options.tls {
             let authority = Authority::new()?;
-            let names = [place.address.to_string(), "localhost".into()];
+            let mut names = vec![place.address.to_string(), "localhost".into()];
+            names.extend(options.names);
             authority.write(
                 &names,
                 &certs.join("public.crt"),

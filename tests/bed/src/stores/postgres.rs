@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::certs::Authority;
 use super::server::Server;
-use crate::command::{output, run};
+use crate::command::{output, output_with_input, run};
 use crate::error::{Doing as _, Result};
 use crate::place::Place;
 use crate::system::{ensure_postgres, is_root};
@@ -172,9 +172,54 @@ impl PostgresServer {
         Ok(self.dsn_of(name))
     }
 
+    /// Runs a script as the administrator; rows a line each, columns with `|` between them.
+    /// Variables stand in it as `:'name'`.
+    pub fn ask(&self, database: &str, script: &str, variables: &[(&str, &str)]) -> Result<String> {
+        let mut psql = crate::command::command(self.bin.join("psql"));
+        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"])
+            .args(["-U", "postgres", "-d", database, "-f", "-"])
+            .arg("-h")
+            .arg(self.folder.path())
+            .args(["-p", &self.server.port.to_string()]);
+        for (name, value) in variables {
+            psql.args(["-v", &format!("{name}={value}")]);
+        }
+        output_with_input(&mut psql, script)
+    }
+
+    /// The folder of its programs, such as psql.
+    pub fn programs(&self) -> &Path {
+        &self.bin
+    }
+
+    /// Adds to a file in its folder, such as `postgresql.conf`; counts when it is started again.
+    pub fn append(&self, file: &str, text: &str) -> Result<()> {
+        append(&self.data.join(file), text)
+    }
+
+    /// Makes a file in its folder that nobody but its user may read.
+    pub fn private_file(&self, name: &str, text: &str) -> Result<PathBuf> {
+        let path = self.data.join(name);
+        std::fs::write(&path, text).doing(format_args!("writing {}", path.display()))?;
+        run("chmod", ["600", &path.display().to_string()])?;
+        own(&path)?;
+        Ok(path)
+    }
+
+    /// Makes a folder that belongs to its user.
+    pub fn folder(&self, path: &Path) -> Result<()> {
+        std::fs::create_dir(path).doing(format_args!("making {}", path.display()))?;
+        own(path)
+    }
+
     /// Ends it as a restart does: open connections are cut (SIGINT, "fast").
     pub fn stop(&mut self) -> Result<()> {
-        self.server.end("INT")
+        self.stop_by("INT")
+    }
+
+    /// Ends it by a signal: `INT` ends all sessions, `QUIT` is a crash.
+    pub fn stop_by(&mut self, signal: &str) -> Result<()> {
+        self.server.end(signal)
     }
 
     /// Ends it and starts it again, on its old port.
@@ -208,13 +253,7 @@ impl PostgresServer {
 
     /// As the administrator, over the socket in its folder, which needs no password.
     fn administer(&self, database: &str, sql: &str) -> Result<String> {
-        let mut psql = crate::command::command(self.bin.join("psql"));
-        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"])
-            .args(["-U", "postgres", "-d", database, "-c", sql])
-            .arg("-h")
-            .arg(self.folder.path())
-            .args(["-p", &self.server.port.to_string()]);
-        output(&mut psql)
+        self.ask(database, sql, &[])
     }
 }
 
@@ -267,7 +306,7 @@ fn append(file: &Path, text: &str) -> Result<()> {
 }
 
 /// Gives a file to the user that Postgres runs as.
-fn own(path: &Path) -> Result<()> {
+pub(super) fn own(path: &Path) -> Result<()> {
     if is_root() {
         run("chown", ["postgres", &path.display().to_string()])?;
     }
@@ -275,7 +314,7 @@ fn own(path: &Path) -> Result<()> {
 }
 
 /// A program run as that user. It replaces the commands before it, so its id is the child's.
-fn as_postgres(program: &Path) -> Command {
+pub(super) fn as_postgres(program: &Path) -> Command {
     if !is_root() {
         return crate::command::command(program);
     }
@@ -292,7 +331,7 @@ fn as_postgres(program: &Path) -> Command {
 }
 
 /// The same command, at a place.
-fn in_place(place: &Place, command: Command) -> Command {
+pub(super) fn in_place(place: &Place, command: Command) -> Command {
     if place.namespace.is_none() {
         return command;
     }

@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 use futures::{StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use serde_json::Value;
-use worldstream_crds::Reason;
+use worldstream_crds::{ExitCode, Reason};
 
 pub use layout::{CREATED_BY, ROW_GROUP_ROWS};
 pub(crate) use notes::view_folder;
@@ -134,7 +134,8 @@ pub struct Built {
 /// runtime. `waiting` is called once if another build of this view is at work; this one then waits
 /// for its end.
 ///
-/// What is killed goes on where it stood when it is called again; what fails leaves nothing.
+/// What is killed, or loses the store, goes on where it stood when it is called again; what fails
+/// otherwise leaves nothing.
 ///
 /// # Errors
 /// `STREAM_RECEIPT_MISMATCH`, `STREAM_VIEW_PARTIAL_EXISTS`, `STREAM_RECEIPT_MISSING` for what is in
@@ -172,9 +173,26 @@ pub fn build(
         ),
         Err(failure) => Err(failure),
     };
+    // What was sorted is of use again when the store is back.
+    if let Err(failure) = &built
+        && failure.exit_code() == ExitCode::Unavailable
+    {
+        return built;
+    }
     let cleaned = workplace.clean();
     let built = built?;
     cleaned.map(|()| built)
+}
+
+/// Whether an output has no view and one could be built: nothing that would stop a build is in the
+/// view's folder, and there are raw parts.
+///
+/// # Errors
+/// As [`build`], for what is in the view's folder, and for raw parts that cannot be listed.
+pub async fn is_missing(target: &Target<'_>, output: &CatalogueOutput) -> Result<bool> {
+    let found = find(target, output).await?;
+    let there = look(target, &output.id, &digest_of(&found)).await?;
+    Ok(matches!(there, There::Nothing))
 }
 
 /// How many raw parts an output has, and their bytes; none if they cannot be found.
@@ -186,7 +204,10 @@ pub async fn raw_size(target: &Target<'_>, output: &CatalogueOutput) -> (usize, 
 async fn look(target: &Target<'_>, output_id: &str, locator_digest: &str) -> Result<There> {
     let folder = view_folder(output_id);
     let listed = target.store.list(&folder).await.map_err(|error| {
-        Failure::new(Reason::StreamFailed, target.store.name(&folder)).cause(&error)
+        error.explain(Failure::new(
+            Reason::StreamFailed,
+            target.store.name(&folder),
+        ))
     })?;
     let ours = listed.iter().any(|(name, _)| name == publish::MARKER);
     match notes::look(target, output_id, locator_digest, &listed).await {

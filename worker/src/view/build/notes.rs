@@ -128,7 +128,7 @@ pub(super) async fn look(
 async fn read_receipt(target: &Target<'_>, receipt: &str) -> Result<Map<String, Value>> {
     let failure = || mismatch(target, receipt).expected("the receipt of this view");
     let bytes = target.store.read(receipt).await;
-    let bytes = bytes.map_err(|error| failure().cause(&error))?;
+    let bytes = bytes.map_err(|error| error.explain(failure()))?;
     match serde_json::from_slice(&bytes.unwrap_or_default()) {
         Ok(Value::Object(fields)) => Ok(fields),
         Ok(other) => Err(failure().found(other.to_string())),

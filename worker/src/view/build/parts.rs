@@ -175,7 +175,7 @@ pub(in crate::view) async fn find(
         false => target.store.walk(&certain).await,
     };
     let whole = format!("{folder}/{pattern}");
-    let listed = listed.map_err(|error| failure().cause(&error))?;
+    let listed = listed.map_err(|error| error.explain(failure()))?;
     let mut found: Vec<Object> = listed
         .into_iter()
         .map(|(name, meta)| (join(&certain, &name), meta))

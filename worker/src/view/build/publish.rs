@@ -14,7 +14,7 @@ use super::Target;
 use super::notes::view_folder;
 use super::progress::Progress;
 use crate::failure::{Failure, Result};
-use crate::store::{Expect, StoreError};
+use crate::store::{Expect, StoreError, Trouble};
 
 /// Lies beside parts that are being sent to an object store: they are ours, and may be sent anew.
 pub(super) const MARKER: &str = "_worldstream_build.json";
@@ -95,7 +95,7 @@ pub(super) async fn remote(
         }
     }
     put(MANIFEST, view.manifest, Expect::Anything).await?;
-    put(RECEIPT, view.receipt, Expect::Nothing).await?;
+    put_receipt(target, &format!("{folder}/{RECEIPT}"), view.receipt).await?;
     let marker = format!("{folder}/{MARKER}");
     let gone = target
         .store
@@ -103,6 +103,34 @@ pub(super) async fn remote(
         .delete(&target.store.location(&marker))
         .await;
     gone.map_err(|error| unsent(target, &marker, &error))
+}
+
+/// Writes the receipt where there is none. One that says the same is as good: our own, whose answer
+/// was lost, or that of another build, which made the same bytes.
+async fn put_receipt(target: &Target<'_>, relative: &str, receipt: &Value) -> Result<()> {
+    let bytes = format!("{receipt:#}\n").into_bytes();
+    let place = target.store.location(relative);
+    let store = target.store.store();
+    let sent = store.put(&place, bytes.into(), Expect::Nothing).await;
+    let Err(error) = sent else { return Ok(()) };
+    if error.trouble() == Trouble::Changed {
+        let found = store.get(&place).await;
+        let found = found.map_err(|error| unsent(target, relative, &error))?;
+        let found = found.and_then(|(bytes, _)| serde_json::from_slice(&bytes).ok());
+        if found.is_some_and(|found| says_the_same(found, receipt.clone())) {
+            return Ok(());
+        }
+    }
+    Err(unsent(target, relative, &error))
+}
+
+/// Whether two receipts differ in nothing but when they were written.
+fn says_the_same(mut found: Value, mut receipt: Value) -> bool {
+    for it in [&mut found, &mut receipt] {
+        let fields = it.as_object_mut();
+        fields.map(|fields| fields.remove("created_utc"));
+    }
+    found == receipt
 }
 
 async fn send(target: &Target<'_>, relative: &str, path: &Path, progress: &Progress) -> Result<()> {

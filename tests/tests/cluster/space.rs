@@ -1,15 +1,17 @@
 //! A namespace of a case: worlds on a volume, a gate that records, a profile and streams.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use worldstream::sample::{self, SampleSpec};
+use worldstream_tests::bed::{Bed, SharedFolder};
+use worldstream_tests::page::Pages;
+use worldstream_tests::{Arrival, GateProcess};
 
-use super::operator::Operator;
-use crate::bed::{Bed, SharedFolder};
-use crate::{Arrival, GateProcess};
+use crate::operator::Operator;
 
 /// The key that the gate lets in, which must be seen nowhere.
 pub const KEY: &str = "planted-a1b2c3d4e5f60718";
@@ -17,36 +19,35 @@ pub const KEY: &str = "planted-a1b2c3d4e5f60718";
 pub const FRAUD: &str = "s3_event_stream_with_fraud_6B";
 /// The traffic without.
 pub const BASELINE: &str = "s2_event_stream_baseline_6B";
-/// Long enough for anything on a slow machine.
-const PATIENCE: Duration = Duration::from_secs(180);
+/// The label of volumes, which are in no namespace, with that of their case.
+const OF_CASE: &str = "tests.worldstream.io/case";
+/// Long enough for anything on a machine that is busy with other things.
+pub const PATIENCE: Duration = Duration::from_secs(600);
+/// How often the API server is asked: an API server on such a machine may not answer in time.
+const TRIES: u32 = 5;
 
-/// A namespace of a case. It goes with this, unless the case failed.
-pub struct Space {
-    /// The cluster.
+pub struct Space<'a> {
     pub bed: &'static dyn Bed,
-    /// Its name.
+    pages: &'a Pages,
     pub namespace: String,
-    /// The gate that its streams push to.
     pub gate: GateProcess,
-    port: u16,
     worlds: SharedFolder,
     dir: TempDir,
 }
 
-impl Space {
+impl<'a> Space<'a> {
     /// A namespace with profile `replay`, whose spec `change` changes, and its Secret.
-    pub fn new(operator: &Operator, name: &str, change: impl FnOnce(&mut Value)) -> Space {
+    pub fn new(operator: &'a Operator, name: &str, change: impl FnOnce(&mut Value)) -> Space<'a> {
         let space = Space::without_secret(operator, name, change);
         space.make_secret();
         space
     }
 
-    /// The same without its Secret.
     pub fn without_secret(
-        operator: &Operator,
+        operator: &'a Operator,
         name: &str,
         change: impl FnOnce(&mut Value),
-    ) -> Space {
+    ) -> Space<'a> {
         let bed = operator.bed;
         let namespace = format!("{name}-{}", std::process::id());
         bed.restricted_namespace(&namespace).unwrap();
@@ -61,7 +62,7 @@ impl Space {
         bed.serve_host_port(&namespace, "ingestion-gate", port)
             .unwrap();
         let worlds = bed.shared_folder(&namespace).unwrap();
-        bed.apply(&volume(&namespace, &worlds)).unwrap();
+        bed.apply(&volume(&namespace, "worlds", &worlds)).unwrap();
         let mut spec = json!({
             "world": {
                 "oracleRoot": "/worlds",
@@ -87,15 +88,38 @@ impl Space {
         bed.apply(&profile.to_string()).unwrap();
         Space {
             bed,
+            pages: &operator.pages,
             namespace,
             gate,
-            port,
             worlds,
             dir,
         }
     }
 
-    /// Makes the Secret with the gate's key.
+    /// Profile `name`, which is like `replay` but for what `change` changes; `replay` itself is
+    /// changed by its own name.
+    pub fn profile(&self, name: &str, change: impl FnOnce(&mut Value)) {
+        let mut spec = self.get("sp", "replay")["spec"].clone();
+        change(&mut spec);
+        let profile = json!({
+            "apiVersion": "worldstream.io/v1alpha1",
+            "kind": "StreamProfile",
+            "metadata": { "name": name, "namespace": self.namespace },
+            "spec": spec,
+        });
+        self.bed.apply(&profile.to_string()).unwrap();
+    }
+
+    /// One more volume that pods may write to, with its claim: where it is on this machine.
+    pub fn volume(&self, claim: &str) -> PathBuf {
+        let folder = format!("{}-{claim}", self.namespace);
+        let folder = self.bed.shared_folder(&folder).unwrap();
+        self.bed
+            .apply(&volume(&self.namespace, claim, &folder))
+            .unwrap();
+        folder.host
+    }
+
     pub fn make_secret(&self) {
         let secret = json!({
             "apiVersion": "v1",
@@ -113,20 +137,10 @@ impl Space {
 
     /// Writes a world, which pods find at `/worlds/<name>`.
     pub fn world(&self, name: &str, rows: u64) {
-        self.world_of(name, 7, rows);
-    }
-
-    /// The same, with events of its own: of another seed.
-    pub fn world_of(&self, name: &str, seed: u64, rows: u64) {
-        let mut spec = SampleSpec::new(self.path(name), seed, rows, 1);
+        let mut spec = SampleSpec::new(self.path(name), 7, rows, 1);
         spec.run_root = Some(format!("/worlds/{name}"));
         spec.raw = false;
         sample::write(&spec, &|_| {}).unwrap();
-    }
-
-    /// The gate's URL for pods.
-    pub fn gate_url(&self) -> String {
-        format!("http://ingestion-gate:{}", self.port)
     }
 
     /// Where a world lies on this machine.
@@ -154,11 +168,18 @@ impl Space {
         self.bed.apply(&list.to_string()).unwrap();
     }
 
-    /// kubectl in the namespace.
+    /// What kubectl says: to read, or to write what may be written twice.
     pub fn kubectl(&self, args: &[&str]) -> String {
         let mut all = vec!["-n", &self.namespace];
         all.extend(args);
-        self.bed.kubectl(all).unwrap()
+        for _ in 1..TRIES {
+            match self.bed.kubectl(&all) {
+                Ok(said) => return said,
+                Err(error) => println!("{}: tried again: {error}", self.namespace),
+            }
+            std::thread::sleep(Duration::from_secs(2));
+        }
+        self.bed.kubectl(&all).unwrap()
     }
 
     /// Posts a document to a path below the namespace.
@@ -178,19 +199,57 @@ impl Space {
         self.kubectl(&["patch", "ws", stream, "--type=merge", "-p", &patch]);
     }
 
-    /// An object.
     pub fn get(&self, kind: &str, name: &str) -> Value {
-        serde_json::from_str(&self.kubectl(&["get", kind, name, "-o", "json"])).unwrap()
+        let path = format!("{}/{name}", self.path_of(kind));
+        self.look(&path)
     }
 
-    /// All objects of a kind.
     pub fn list(&self, kind: &str) -> Vec<Value> {
-        let list: Value =
-            serde_json::from_str(&self.kubectl(&["get", kind, "-o", "json"])).unwrap();
-        list["items"].as_array().unwrap().clone()
+        self.look(&self.path_of(kind))["items"]
+            .as_array()
+            .unwrap()
+            .clone()
     }
 
-    /// A stream's status.
+    fn look(&self, path: &str) -> Value {
+        for _ in 0..TRIES {
+            match self.pages.get(path) {
+                Some(found) => return found,
+                None => std::thread::sleep(Duration::from_secs(2)),
+            }
+        }
+        panic!("{path}: nothing is found")
+    }
+
+    /// How many objects of a kind there are, cheaply.
+    pub fn count(&self, kind: &str) -> usize {
+        let list = self.pages.get(&format!("{}?limit=1", self.path_of(kind)));
+        let list = list.unwrap_or_default();
+        let first = list["items"].as_array().map_or(0, Vec::len);
+        let rest = list["metadata"]["remainingItemCount"].as_u64();
+        first + rest.unwrap_or_default() as usize
+    }
+
+    /// Merges a patch into an object, or its status.
+    pub fn patch_raw(&self, kind: &str, name: &str, patch: &Value) {
+        let path = format!("{}/{name}", self.path_of(kind));
+        self.pages.patch(&path, patch);
+    }
+
+    /// Where the objects of a kind are at the API server.
+    fn path_of(&self, kind: &str) -> String {
+        let (group, plural) = match kind {
+            "ws" => ("apis/worldstream.io/v1alpha1", "worldstreams"),
+            "sp" => ("apis/worldstream.io/v1alpha1", "streamprofiles"),
+            "sclk" => ("apis/worldstream.io/v1alpha1", "streamclocks"),
+            "sckpt" => ("apis/worldstream.io/v1alpha1", "streamcheckpoints"),
+            "jobs" => ("apis/batch/v1", kind),
+            "roles" | "rolebindings" => ("apis/rbac.authorization.k8s.io/v1", kind),
+            _ => ("api/v1", kind),
+        };
+        format!("/{group}/namespaces/{}/{plural}", self.namespace)
+    }
+
     pub fn status(&self, stream: &str) -> Value {
         self.get("ws", stream)["status"].clone()
     }
@@ -216,13 +275,12 @@ impl Space {
         last
     }
 
-    /// Waits until it is so; `explain` says how it is instead.
     #[track_caller]
     pub fn wait(
         &self,
         what: &str,
         mut so: impl FnMut() -> bool,
-        explain: impl Fn(&Space) -> String,
+        explain: impl Fn(&Space<'_>) -> String,
     ) {
         let end = Instant::now() + PATIENCE;
         while !so() {
@@ -236,17 +294,45 @@ impl Space {
         }
     }
 
-    /// Waits for a stream's phase; gives its status.
     #[track_caller]
     pub fn phase(&self, stream: &str, phase: &str) -> Value {
         self.until(stream, phase, |status| status["phase"] == phase)
+    }
+
+    /// The checkpoints of a stream, by output.
+    pub fn checkpoints(&self, stream: &str) -> BTreeMap<String, Value> {
+        let all = self.list("sckpt").into_iter();
+        all.filter(|it| it["spec"]["stream"] == stream)
+            .map(|it| {
+                let output = it["spec"]["output"].as_str().unwrap().to_owned();
+                (output, it["status"].clone())
+            })
+            .collect()
+    }
+
+    /// Waits until nothing arrives for two seconds; gives how much has arrived.
+    #[track_caller]
+    pub fn still(&self, what: &str) -> usize {
+        let mut last = usize::MAX;
+        self.wait(
+            what,
+            || {
+                let before = std::mem::replace(&mut last, self.arrivals().len());
+                if before != last {
+                    std::thread::sleep(Duration::from_secs(2));
+                }
+                before == last
+            },
+            |_| String::new(),
+        );
+        last
     }
 
     /// What has arrived so far.
     pub fn arrivals(&self) -> Vec<Arrival> {
         // What the gate has seen is in its files when it has answered.
         self.gate.summary();
-        crate::inside::whole_lines(&self.gate.record_all)
+        worldstream_tests::inside::whole_lines(&self.gate.record_all)
             .iter()
             .map(|line| serde_json::from_str(line).expect("an arrival"))
             .collect()
@@ -255,8 +341,13 @@ impl Space {
     /// What was admitted of a stream so far, in order of arrival.
     pub fn admitted_of(&self, stream: &str) -> Vec<Value> {
         let run = self.status(stream)["platformRunId"].clone();
+        self.admitted_by(run.as_str().unwrap_or_default())
+    }
+
+    /// The same by the platform run; nobody but the gate is asked.
+    pub fn admitted_by(&self, run: &str) -> Vec<Value> {
         self.gate.summary();
-        let lines = crate::inside::whole_lines(&self.gate.record);
+        let lines = worldstream_tests::inside::whole_lines(&self.gate.record);
         let all = lines
             .iter()
             .map(|line| serde_json::from_str::<Value>(line).expect("an envelope"));
@@ -317,46 +408,50 @@ pub fn traffic_alone(spec: &mut Value) {
     spec["contextOutputs"] = json!({ "fraud": none, "baseline": none });
 }
 
-/// The worlds' folder as a volume, and its claim.
-fn volume(namespace: &str, worlds: &SharedFolder) -> String {
+/// A folder as a volume, and its claim.
+fn volume(namespace: &str, claim_name: &str, folder: &SharedFolder) -> String {
     let size = json!({ "storage": "1Gi" });
     let volume = json!({
         "apiVersion": "v1",
         "kind": "PersistentVolume",
-        "metadata": { "name": namespace },
+        "metadata": {
+            "name": format!("{namespace}-{claim_name}"),
+            "labels": { OF_CASE: namespace },
+        },
         "spec": {
             "capacity": size,
             "accessModes": ["ReadWriteMany"],
             "persistentVolumeReclaimPolicy": "Retain",
             "storageClassName": "",
-            "claimRef": { "namespace": namespace, "name": "worlds" },
-            "hostPath": { "path": worlds.node, "type": "Directory" },
+            "claimRef": { "namespace": namespace, "name": claim_name },
+            "hostPath": { "path": folder.node, "type": "Directory" },
         },
     });
     let claim = json!({
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
-        "metadata": { "name": "worlds", "namespace": namespace },
+        "metadata": { "name": claim_name, "namespace": namespace },
         "spec": {
             "accessModes": ["ReadWriteMany"],
             "storageClassName": "",
-            "volumeName": namespace,
+            "volumeName": format!("{namespace}-{claim_name}"),
             "resources": { "requests": size },
         },
     });
     json!({ "apiVersion": "v1", "kind": "List", "items": [volume, claim] }).to_string()
 }
 
-impl Drop for Space {
+impl Drop for Space<'_> {
     fn drop(&mut self) {
         // Streams go before the next group; a failed case is looked at first.
         if !std::thread::panicking() {
+            let of_case = format!("{OF_CASE}={}", self.namespace);
             let _ = self
                 .bed
                 .kubectl(["delete", "namespace", &self.namespace, "--wait=false"]);
             let _ = self
                 .bed
-                .kubectl(["delete", "pv", &self.namespace, "--wait=false"]);
+                .kubectl(["delete", "pv", "-l", &of_case, "--wait=false"]);
         }
     }
 }
