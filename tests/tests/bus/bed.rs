@@ -201,8 +201,15 @@ impl<'a> Stream<'a> {
 
     /// Puts these messages, spread over all shards; the number of the last.
     pub fn put_all(&self, numbers: impl IntoIterator<Item = usize>) -> String {
-        let put = |number| self.put(&message(number), &format!("key {number}")).1;
-        numbers.into_iter().map(put).last().unwrap()
+        let record = |number: usize| {
+            let data = BASE64_STANDARD.encode(message(number));
+            json!({"Data": data, "PartitionKey": format!("key {number}")})
+        };
+        let records: Vec<_> = numbers.into_iter().map(record).collect();
+        let answer = self.ask("PutRecords", json!({"Records": records}));
+        assert_eq!(answer["FailedRecordCount"].as_i64().unwrap_or(0), 0);
+        let last = answer["Records"].as_array().unwrap().last().unwrap();
+        last["SequenceNumber"].as_str().unwrap().to_owned()
     }
 
     /// Its shards, as Kinesis lists them.

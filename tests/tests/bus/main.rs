@@ -6,5 +6,6 @@ mod file;
 mod kinesis;
 mod kinesis_faults;
 mod objects;
+mod program;
 mod resharded;
 mod soon;

@@ -1,4 +1,5 @@
-//! How soon a message that is published comes, printed for each kind of bus.
+//! How soon a message that is published comes, printed for each kind of bus: from when the bus has
+//! it (a folder's file is in its place, Kinesis has answered) to when it is given.
 
 use std::time::{Duration, Instant};
 

@@ -240,7 +240,9 @@ impl Looker {
                     }
                 }
                 Err(failure) => {
-                    left.waiting |= failure.exit_code() == ExitCode::Unavailable;
+                    // A store that is away has it still; what a disk refuses is that file's own.
+                    let away = failure.exit_code() == ExitCode::Unavailable;
+                    left.waiting |= away && !self.is_local();
                     self.unreadable(entry, &failure);
                 }
             }

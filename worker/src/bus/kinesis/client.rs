@@ -59,8 +59,6 @@ pub(super) struct Listed {
     pub parents: Vec<ShardId>,
     /// The lowest number that its records have.
     pub first: Seq,
-    /// The highest one that they can have; none: more may come.
-    pub last: Option<Seq>,
 }
 
 /// Where reading a shard begins.
@@ -216,9 +214,6 @@ fn listed(shard: &Shard) -> Listed {
         first: range
             .map_or("0", |range| range.starting_sequence_number())
             .into(),
-        last: range
-            .and_then(|range| range.ending_sequence_number())
-            .map(Seq::from),
     }
 }
 

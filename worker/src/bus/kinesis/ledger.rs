@@ -41,8 +41,17 @@ impl PartialOrd for Seq {
     }
 }
 
-/// What a position says: up to where each shard is settled.
-pub(super) type Marks = BTreeMap<ShardId, Seq>;
+/// Up to where a shard is settled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// Up to this record.
+    At(Seq),
+    /// All of it, and it has ended. Its first number tells it from another shard of its name.
+    Ended(Seq),
+}
+
+/// What a position says.
+pub(super) type Marks = BTreeMap<ShardId, Mark>;
 
 /// The text of a position.
 #[derive(Serialize, Deserialize)]
@@ -50,14 +59,24 @@ pub(super) type Marks = BTreeMap<ShardId, Seq>;
 struct Position {
     /// The stream.
     kinesis: String,
+    /// The last settled number of each shard.
     shards: BTreeMap<String, String>,
+    /// The first number of each shard that has ended.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    ended: BTreeMap<String, String>,
 }
 
 /// The marks of a position's text, if it is one of this stream.
 pub(super) fn read(position: &str, stream: &str) -> Option<Marks> {
     let position: Position = serde_json::from_str(position).ok()?;
-    let mark = |(id, seq): (String, String)| (id.into(), Seq::from(&*seq));
-    (position.kinesis == stream).then(|| position.shards.into_iter().map(mark).collect())
+    if position.kinesis != stream {
+        return None;
+    }
+    let shards = position.shards.into_iter();
+    let ended = position.ended.into_iter();
+    let at = shards.map(|(id, seq)| (id.into(), Mark::At(Seq::from(&*seq))));
+    let ended = ended.map(|(id, first)| (id.into(), Mark::Ended(Seq::from(&*first))));
+    Some(at.chain(ended).collect())
 }
 
 /// What was given of each shard, and what of it is settled.
@@ -70,7 +89,9 @@ pub(super) struct Ledger {
 #[derive(Debug, Default)]
 struct Shard {
     /// All up to here is settled.
-    mark: Option<Seq>,
+    mark: Option<Mark>,
+    /// Its first number, once all of it was given.
+    ended: Option<Seq>,
     /// What was given behind it, and whether it is settled. Of settled ones beside each other only
     /// the last is kept, so that one that is never settled does not let this grow without end.
     given: BTreeMap<Seq, bool>,
@@ -82,7 +103,7 @@ impl Ledger {
         let begin = |(id, mark)| {
             let shard = Shard {
                 mark: Some(mark),
-                given: BTreeMap::new(),
+                ..Shard::default()
             };
             (id, shard)
         };
@@ -105,14 +126,11 @@ impl Ledger {
         }
     }
 
-    /// A shard has ended, with this as the last number that it could have had.
-    pub fn ended(&mut self, shard: &ShardId, last: &Seq) {
+    /// A shard has ended, and all of it was given. `first` is its first number.
+    pub fn ended(&mut self, shard: &ShardId, first: &Seq) {
         let shard = self.shards.entry(shard.clone()).or_default();
-        if shard.mark.as_ref().is_some_and(|mark| mark >= last) || shard.given.contains_key(last) {
-            return;
-        }
-        shard.given.insert(last.clone(), false);
-        shard.settle(last);
+        shard.ended = Some(first.clone());
+        shard.move_on();
     }
 
     /// A shard is read from its beginning: it is another one than the position knew.
@@ -128,18 +146,23 @@ impl Ledger {
 
     /// The text; none while there is nothing to tell.
     pub fn position(&self) -> Option<String> {
-        let mark = |(id, shard): (&ShardId, &Shard)| {
-            let mark = shard.mark.as_ref()?;
-            Some((id.to_string(), mark.to_string()))
-        };
-        let shards: BTreeMap<_, _> = self.shards.iter().filter_map(mark).collect();
-        let position = Position {
+        let mut position = Position {
             kinesis: self.stream.clone(),
-            shards,
+            shards: BTreeMap::new(),
+            ended: BTreeMap::new(),
         };
-        let told = !position.shards.is_empty();
-        told.then(|| serde_json::to_string(&position).ok())
-            .flatten()
+        for (id, shard) in &self.shards {
+            let (part, seq) = match &shard.mark {
+                Some(Mark::At(seq)) => (&mut position.shards, seq),
+                Some(Mark::Ended(first)) => (&mut position.ended, first),
+                None => continue,
+            };
+            part.insert(id.to_string(), seq.to_string());
+        }
+        if position.shards.is_empty() && position.ended.is_empty() {
+            return None;
+        }
+        serde_json::to_string(&position).ok()
     }
 }
 
@@ -158,10 +181,18 @@ impl Shard {
         if let Some((_, true)) = after.next() {
             self.given.remove(seq);
         }
+        self.move_on();
+    }
+
+    /// Moves the mark over what is settled.
+    fn move_on(&mut self) {
         while let Some(first) = self.given.first_entry()
             && *first.get()
         {
-            self.mark = Some(first.remove_entry().0);
+            self.mark = Some(Mark::At(first.remove_entry().0));
+        }
+        if let (true, Some(first)) = (self.given.is_empty(), &self.ended) {
+            self.mark = Some(Mark::Ended(first.clone()));
         }
     }
 }
@@ -174,12 +205,14 @@ mod tests {
         Seq(number.to_string().into())
     }
 
-    fn marks(ledger: &Ledger) -> Vec<(String, String)> {
+    fn marks(ledger: &Ledger) -> Vec<(String, Mark)> {
         let marks = ledger.position().map(|text| read(&text, "s").unwrap());
         let marks = marks.unwrap_or_default().into_iter();
-        marks
-            .map(|(id, seq)| (id.to_string(), seq.to_string()))
-            .collect()
+        marks.map(|(id, mark)| (id.to_string(), mark)).collect()
+    }
+
+    fn at(number: u64) -> Mark {
+        Mark::At(seq(number))
     }
 
     #[test]
@@ -199,7 +232,7 @@ mod tests {
         ] {
             ledger.settle("a", &seq(settled));
             let expect: Vec<_> = mark
-                .map(|mark: u64| ("a".to_owned(), mark.to_string()))
+                .map(|mark: u64| ("a".to_owned(), at(mark)))
                 .into_iter()
                 .collect();
             assert_eq!(marks(&ledger), expect, "after {settled}");
@@ -220,7 +253,7 @@ mod tests {
         assert_eq!(ledger.shards["a"].given.len(), 2);
         assert_eq!(ledger.position(), None);
         ledger.settle("a", &seq(1));
-        assert_eq!(marks(&ledger), [("a".into(), "999".into())]);
+        assert_eq!(marks(&ledger), [("a".into(), at(999))]);
     }
 
     #[test]
@@ -228,10 +261,13 @@ mod tests {
         let mut ledger = Ledger::new("s", Marks::new());
         let a: ShardId = "a".into();
         ledger.given(&a, &seq(1));
-        ledger.ended(&a, &seq(100));
+        ledger.ended(&a, &seq(0));
         assert_eq!(ledger.position(), None);
         ledger.settle("a", &seq(1));
-        assert_eq!(marks(&ledger), [("a".into(), "100".into())]);
+        assert_eq!(marks(&ledger), [("a".into(), Mark::Ended(seq(0)))]);
+        // One that had no records.
+        ledger.ended(&"b".into(), &seq(7));
+        assert_eq!(marks(&ledger).len(), 2);
         ledger.keep(&BTreeSet::from([a]));
         assert_eq!(marks(&ledger).len(), 1);
         ledger.keep(&BTreeSet::new());
@@ -240,17 +276,17 @@ mod tests {
 
     #[test]
     fn a_shard_is_remembered_while_something_of_it_is_open() {
-        let mut ledger = Ledger::new("s", Marks::from([("a".into(), seq(5))]));
+        let mut ledger = Ledger::new("s", Marks::from([("a".into(), at(5))]));
         ledger.given(&"a".into(), &seq(7));
         ledger.keep(&BTreeSet::new());
-        assert_eq!(marks(&ledger), [("a".into(), "5".into())]);
+        assert_eq!(marks(&ledger), [("a".into(), at(5))]);
         ledger.anew("a");
         assert_eq!(ledger.position(), None);
     }
 
     #[test]
     fn positions_of_others_are_none() {
-        let text = Ledger::new("s", Marks::from([("a".into(), seq(5))])).position();
+        let text = Ledger::new("s", Marks::from([("a".into(), at(5))])).position();
         let text = text.unwrap();
         assert_eq!(text, r#"{"kinesis":"s","shards":{"a":"5"}}"#);
         assert!(read(&text, "s").is_some());

@@ -53,7 +53,7 @@ enum Item {
     /// A shard has ended, and all of it was given.
     Ended {
         shard: ShardId,
-        last: Seq,
+        first: Seq,
     },
     /// These are all shards that there are.
     Listed(BTreeSet<ShardId>),
@@ -120,7 +120,7 @@ impl KinesisBus {
             }
             Item::CaughtUp => return Some(Arrival::CaughtUp),
             Item::Anew { shard } => self.ledger.anew(&shard),
-            Item::Ended { shard, last } => self.ledger.ended(&shard, &last),
+            Item::Ended { shard, first } => self.ledger.ended(&shard, &first),
             Item::Listed(shards) => self.ledger.keep(&shards),
         }
         None
@@ -184,17 +184,9 @@ impl Reader {
 
     async fn read(&mut self) -> std::result::Result<std::convert::Infallible, Closed> {
         let (tip, mut tips) = mpsc::unbounded_channel::<ShardId>();
-        let mut ended: Vec<ShardId> = Vec::new();
         let mut caught_up = false;
         loop {
             let listed = self.list().await?;
-            for shard in &listed {
-                if let (true, Some(last)) = (ended.contains(&shard.id), &shard.last) {
-                    let (shard, last) = (shard.id.clone(), last.clone());
-                    self.tell(Item::Ended { shard, last }).await?;
-                }
-            }
-            ended.clear();
             let ids = listed.iter().map(|shard| shard.id.clone()).collect();
             self.tell(Item::Listed(ids)).await?;
             for begin in self.shards.listed(&listed) {
@@ -227,8 +219,9 @@ impl Reader {
                         match outcome {
                             Outcome::Ended => {
                                 info!(bus = self.stream.title(), %shard, "a shard has ended");
-                                self.shards.ended(&shard);
-                                ended.push(shard);
+                                if let Some(first) = self.shards.ended(&shard) {
+                                    self.tell(Item::Ended { shard, first }).await?;
+                                }
                             }
                             Outcome::Lost(start) => {
                                 tokio::time::sleep(self.backoff.failed(&format!("{shard} is not there"))).await;

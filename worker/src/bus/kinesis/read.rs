@@ -9,7 +9,7 @@ use tracing::warn;
 use super::Item;
 use super::client::{Batch, Start, Stream, arrival};
 use super::ledger::{Seq, ShardId};
-use super::trouble::{KinesisError, Trouble};
+use super::trouble::Trouble;
 use crate::bus::backoff::Backoff;
 use crate::bus::feed::Out;
 
@@ -19,6 +19,9 @@ use crate::bus::feed::Out;
 const INTERVAL: Duration = Duration::from_millis(250);
 /// How seldom, where more readers share it.
 const SELDOM: Duration = Duration::from_secs(5);
+
+/// How often a number must be unknown until that is believed: a stream may be on its way back.
+const UNKNOWN: u32 = 3;
 
 /// How reading ended.
 #[derive(Debug)]
@@ -148,7 +151,7 @@ async fn give(
 }
 
 /// An iterator for what comes next. A number that the shard does not know is of another shard of
-/// its name, which is read from its beginning.
+/// its name, or older than all that is kept: the shard is read from its beginning.
 async fn iterator(
     stream: &Stream,
     shard: &ShardId,
@@ -156,20 +159,31 @@ async fn iterator(
     out: &Out<Item>,
     backoff: &mut Backoff,
 ) -> Result<String, Outcome> {
+    // How often the number was said to be unknown while the shard was there.
+    let mut unknown = 0;
     loop {
-        let error: KinesisError = match stream.iterator(shard, start).await {
+        let error = match stream.iterator(shard, start).await {
             Ok(iterator) => return Ok(iterator),
             Err(error) => error,
         };
         match (error.trouble, &*start) {
-            (Trouble::Missing, _) => return Err(Outcome::Lost(start.clone())),
-            (Trouble::Argument, Start::After(seq)) => {
+            (Trouble::Missing, Start::Beginning) => return Err(Outcome::Lost(start.clone())),
+            // Some say of a number that there is no such thing.
+            (Trouble::Missing | Trouble::Argument, Start::After(seq)) => {
+                let listed = stream.shards().await;
+                if !listed.is_ok_and(|listed| listed.iter().any(|it| it.id == *shard)) {
+                    return Err(Outcome::Lost(start.clone()));
+                }
+                unknown += 1;
+                if unknown < UNKNOWN {
+                    tokio::time::sleep(backoff.failed(&error)).await;
+                    continue;
+                }
                 warn!(bus = stream.title(), %shard, %seq, %error, "a position that the control bus does not know, reading from the beginning");
                 *start = Start::Beginning;
-                let anew = Item::Anew {
-                    shard: shard.clone(),
-                };
-                out.send(Ok(anew)).await.map_err(|_| Outcome::Closed)?;
+                let shard = shard.clone();
+                let anew = out.send(Ok(Item::Anew { shard })).await;
+                anew.map_err(|_| Outcome::Closed)?;
             }
             _ => tokio::time::sleep(backoff.failed(&error)).await,
         }

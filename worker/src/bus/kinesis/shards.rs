@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::client::{Listed, Start};
-use super::ledger::{Marks, Seq, ShardId};
+use super::ledger::{Mark, Marks, Seq, ShardId};
 
 /// The shards of a stream, and how far each is.
 #[derive(Debug)]
@@ -17,6 +17,7 @@ pub(super) struct Shards {
 #[derive(Debug)]
 struct Shard {
     parents: Vec<ShardId>,
+    first: Seq,
     stage: Stage,
     /// It was read up to its tip once.
     caught_up: bool,
@@ -68,6 +69,7 @@ impl Shards {
             }
             let known = Shard {
                 parents: shard.parents.clone(),
+                first: shard.first.clone(),
                 stage,
                 caught_up: false,
             };
@@ -102,18 +104,18 @@ impl Shards {
         }
     }
 
-    /// A shard was read to its end.
-    pub fn ended(&mut self, id: &str) {
-        if let Some(shard) = self.known.get_mut(id) {
-            shard.stage = Stage::Done;
-        }
+    /// A shard was read to its end: its first number.
+    pub fn ended(&mut self, id: &str) -> Option<Seq> {
+        let shard = self.known.get_mut(id)?;
+        shard.stage = Stage::Done;
+        Some(shard.first.clone())
     }
 
     /// A shard was not to be found; if it is listed again, it is read on behind `seq`.
     pub fn lost(&mut self, id: &ShardId, start: Start) {
         self.known.remove(id);
         if let Start::After(seq) = start {
-            self.marks.insert(id.clone(), seq);
+            self.marks.insert(id.clone(), Mark::At(seq));
         }
     }
 
@@ -125,11 +127,12 @@ impl Shards {
 }
 
 /// What is to be done with a shard of which a position tells this mark. A mark from before its
-/// first number is of another shard: the stream was made anew under its old name.
-fn stage(shard: &Listed, mark: Option<Seq>) -> Stage {
+/// first number is of another shard: the stream was made anew under its old name. Its last number
+/// is not asked for, as not every Kinesis tells one that can be compared.
+fn stage(shard: &Listed, mark: Option<Mark>) -> Stage {
     match mark {
-        Some(mark) if shard.last.as_ref().is_some_and(|last| mark >= *last) => Stage::Done,
-        Some(mark) if mark >= shard.first => Stage::Waits(Start::After(mark)),
+        Some(Mark::Ended(first)) if first == shard.first => Stage::Done,
+        Some(Mark::At(seq)) if seq >= shard.first => Stage::Waits(Start::After(seq)),
         _ => Stage::Waits(Start::Beginning),
     }
 }
@@ -138,8 +141,11 @@ fn stage(shard: &Listed, mark: Option<Seq>) -> Stage {
 mod tests {
     use super::*;
 
-    fn shard(id: &str, parents: &[&str], first: u64, last: Option<u64>) -> Listed {
-        let seq = |number: u64| Seq(number.to_string().into());
+    fn seq(number: u64) -> Seq {
+        Seq(number.to_string().into())
+    }
+
+    fn shard(id: &str, parents: &[&str], first: u64) -> Listed {
         Listed {
             id: id.into(),
             parents: parents
@@ -147,7 +153,6 @@ mod tests {
                 .map(|parent| ShardId::from(*parent))
                 .collect(),
             first: seq(first),
-            last: last.map(seq),
         }
     }
 
@@ -158,11 +163,11 @@ mod tests {
     #[test]
     fn children_wait_for_all_of_their_parents() {
         let listed = [
-            shard("a", &[], 1, Some(9)),
-            shard("b", &[], 1, Some(9)),
-            shard("c", &["a", "b"], 10, Some(19)),
-            shard("d", &["c"], 20, None),
-            shard("e", &["c"], 20, None),
+            shard("a", &[], 1),
+            shard("b", &[], 1),
+            shard("c", &["a", "b"], 10),
+            shard("d", &["c"], 20),
+            shard("e", &["c"], 20),
         ];
         let mut shards = Shards::new(Marks::new());
         assert_eq!(names(&shards.listed(&listed)), ["a", "b"]);
@@ -182,18 +187,19 @@ mod tests {
 
     #[test]
     fn a_position_is_gone_on_from() {
-        let seq = |number: u64| Seq(number.to_string().into());
         let marks = Marks::from([
-            ("a".into(), seq(9)),
-            ("b".into(), seq(15)),
-            ("c".into(), seq(7)),
+            ("a".into(), Mark::Ended(seq(1))),
+            ("b".into(), Mark::At(seq(15))),
+            ("c".into(), Mark::At(seq(7))),
+            ("d".into(), Mark::Ended(seq(7))),
         ]);
         let mut shards = Shards::new(marks);
         let listed = [
-            shard("a", &[], 1, Some(9)),
-            shard("b", &["a"], 10, None),
+            shard("a", &[], 1),
+            shard("b", &["a"], 10),
             // Another stream's shard of that name.
-            shard("c", &[], 1000, None),
+            shard("c", &[], 1000),
+            shard("d", &[], 1000),
         ];
         let begin = |id: &str, start, anew| Begin {
             id: id.into(),
@@ -205,6 +211,7 @@ mod tests {
             [
                 begin("b", Start::After(seq(15)), false),
                 begin("c", Start::Beginning, true),
+                begin("d", Start::Beginning, true),
             ]
         );
         shards.lost(&"b".into(), Start::After(seq(17)));
