@@ -16,8 +16,7 @@ use worldstream::ready::publish::{Announcement, Ready, make};
 use worldstream::sample::{self, SampleSpec};
 use worldstream::world::WorldKey;
 use worldstream_crds::CONTROL_TOPIC;
-use worldstream_tests::bed::stores::kinesis::KinesisServer;
-use worldstream_tests::bed::stores::minio::{MinioOptions, MinioServer};
+use worldstream_tests::bed::stores::{KinesisServer, MinioOptions, MinioServer};
 
 use crate::operator::Operator;
 use crate::space::{Space, traffic_alone};
@@ -87,7 +86,7 @@ impl<'a> Stage<'a> {
         let create = json!({"StreamName": STREAM, "ShardCount": 2});
         kinesis.ask("CreateStream", &create).unwrap();
         let describe = json!({"StreamName": STREAM});
-        worldstream_tests::stream::until("the bus's stream", || {
+        crate::operator::wait("the bus's stream", || {
             let found = kinesis.ask("DescribeStreamSummary", &describe).unwrap();
             found["StreamDescriptionSummary"]["StreamStatus"] == "ACTIVE"
         });
