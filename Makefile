@@ -9,7 +9,7 @@ PROGRAM := $(or $(CARGO_TARGET_DIR),target)/$(FOLDER)/worldstream
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-clean test test-long bench bench-views bench-postgres generate charts
 .PHONY: cluster-demo cluster-scale cluster-seen cluster-up cluster-down cluster-status cluster-shell cluster-load images test-cluster
-.PHONY: kind-up kind-down
+.PHONY: kind-up kind-down parity validate-smoke validate-completion validate-failures
 
 # kind's kubeconfig, so that the user's own is left alone.
 KIND_KUBECONFIG ?= $(or $(CARGO_TARGET_DIR),target)/kind.kubeconfig
@@ -20,7 +20,7 @@ NODES ?= 1
 RUN_BED = $(CARGO) run --quiet --bin bed -- --name $(BED)
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' Makefile
 
 demo: ## A sample world, a gate and a replay of 20 s (FRESH=1 starts over, ARGS="…" passes options on)
 	@test -x $(PROGRAM) || echo "make demo: building worldstream; the first build takes several minutes"
@@ -65,7 +65,7 @@ generate: ## Write the generated files anew: crds/*.yaml, the charts' parts of t
 	$(CARGO) run --quiet --bin generate
 
 charts: generate ## And the golden files of the charts, with helm
-	WORLDSTREAM_GOLDEN=write $(CARGO) test --workspace --test cluster_charts every_environment
+	WORLDSTREAM_GOLDEN=write $(CARGO) test --workspace --test cluster_charts golden_file
 
 cluster-up: ## A real Kubernetes on this machine (NODES=1|2, BED=name; the first time builds it: 20 minutes)
 	@$(RUN_BED) up --nodes $(NODES)
@@ -102,3 +102,15 @@ kind-up: ## The same tests' cluster in Docker, by kind (KIND_NODE_IMAGE=… wher
 
 kind-down: ## End it
 	@kind delete cluster --name worldstream --kubeconfig $(KIND_KUBECONFIG)
+
+parity: ## The whole platform on kind or a bed, a run in it, and a report (ARGS="--keep --rows 20000")
+	@CARGO="$(CARGO)" tests/parity $(ARGS)
+
+validate-smoke: ## Announce a world on a bus of its own and stream a little of it (ARGS="--gate-url …")
+	$(CARGO) run --quiet --bin worldstream -- validate smoke --dir target/validation $(ARGS)
+
+validate-completion: ## The same to the end (ARGS="--profile dev --engine-run-root s3://…")
+	$(CARGO) run --quiet --bin worldstream -- validate completion --dir target/validation $(ARGS)
+
+validate-failures: ## Provoke each reason code that can be reached
+	$(CARGO) run --quiet --bin worldstream -- validate failures --dir target/validation $(ARGS)

@@ -9,6 +9,7 @@ pub fn columns(kind: &str) -> Value {
         "WorldStream" => STREAM,
         "StreamClock" => CLOCK,
         "StreamCheckpoint" => CHECKPOINT,
+        "ReadyTrigger" => TRIGGER,
         _ => &[],
     };
     columns.iter().map(Column::value).collect()
@@ -288,6 +289,85 @@ const CHECKPOINT: &[Column] = &[
         "integer",
         ".status.epoch",
         "How often it was taken",
+    ),
+];
+
+const TRIGGER: &[Column] = &[
+    column(
+        "Ready",
+        "string",
+        r#".status.conditions[?(@.type=="Ready")].status"#,
+        "Whether it follows its bus",
+    ),
+    column("Bus", "string", ".status.bus", "The bus that is followed"),
+    column(
+        "Scope",
+        "string",
+        ".status.scope",
+        "The platform run that is the active one",
+    ),
+    column("Active", "integer", ".status.active", "Streams that run"),
+    column(
+        "Seen",
+        "integer",
+        ".status.counts.seen",
+        "Messages that were read, repeats included",
+    ),
+    column(
+        "Started",
+        "integer",
+        ".status.counts.started",
+        "Messages for which a WorldStream was made or resumed",
+    ),
+    column(
+        "Deferred",
+        "integer",
+        ".status.waiting",
+        "Messages that wait for their downstream now",
+    ),
+    column(
+        "Failed",
+        "integer",
+        ".status.counts.failed",
+        "Messages that failed",
+    ),
+    column(
+        "Newest",
+        "date",
+        ".status.newest.publishedAt",
+        "How long ago the newest message came to the bus",
+    ),
+    AGE,
+    wide(
+        "Reason",
+        "string",
+        r#".status.conditions[?(@.type=="Ready")].reason"#,
+        "Why it is ready, or why not",
+    ),
+    wide(
+        "Profile",
+        "string",
+        ".spec.profile",
+        "The profile of its streams",
+    ),
+    wide("Suspend", "boolean", ".spec.suspend", "Takes no messages"),
+    wide(
+        "Skipped",
+        "integer",
+        ".status.counts.skipped",
+        "Messages of another run, and repeats",
+    ),
+    wide(
+        "Invalid",
+        "integer",
+        ".status.counts.invalid",
+        "What was no valid message",
+    ),
+    wide(
+        "Last",
+        "string",
+        ".status.last[0].worldStream",
+        "The newest message's WorldStream",
     ),
 ];
 

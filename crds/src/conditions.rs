@@ -1,4 +1,5 @@
-//! Conditions of a WorldStream: their types, and the reasons that are no failure codes. A
+//! Conditions of a WorldStream and of a ReadyTrigger: their types, and the reasons that are no
+//! failure codes. A
 //! condition that is about a failure has the failure's code as its reason ([`crate::Reason`]).
 
 use std::fmt;
@@ -24,6 +25,12 @@ pub enum ConditionType {
     ProfileDrifted,
     /// A worker's wall clock is too far from the API server's.
     ClockSkew,
+    /// A trigger's pod reads its bus.
+    Following,
+    /// Messages wait for their downstream.
+    Deferred,
+    /// A trigger takes no messages because its spec says so.
+    Suspended,
 }
 
 impl ConditionType {
@@ -62,6 +69,18 @@ impl ConditionType {
             ConditionType::ClockSkew,
             "A worker's wall clock is too far from the API server's.",
         ),
+        (
+            ConditionType::Following,
+            "The pod of a ReadyTrigger reads its bus and knows the active run.",
+        ),
+        (
+            ConditionType::Deferred,
+            "READY messages wait for their downstream.",
+        ),
+        (
+            ConditionType::Suspended,
+            "A ReadyTrigger takes no messages because its spec says so.",
+        ),
     ];
 
     /// The type as it is written, such as `WorldVerified`.
@@ -76,6 +95,9 @@ impl ConditionType {
             ConditionType::Failed => "Failed",
             ConditionType::ProfileDrifted => "ProfileDrifted",
             ConditionType::ClockSkew => "ClockSkew",
+            ConditionType::Following => "Following",
+            ConditionType::Deferred => "Deferred",
+            ConditionType::Suspended => "Suspended",
         }
     }
 }
@@ -118,9 +140,9 @@ macro_rules! condition_reasons {
 
 condition_reasons! {
     Valid, "Stream and profile are valid, and what they refer to is there.", "Nothing.";
-    InvalidSpec, "The WorldStream says something that cannot be carried out; the message names the field.",
-        "Correct the field; the stream goes on by itself.";
-    ProfileNotFound, "There is no StreamProfile of that name in the stream's namespace.",
+    InvalidSpec, "The WorldStream or ReadyTrigger says something that cannot be carried out; the message names the field.",
+        "Correct the field; it goes on by itself.";
+    ProfileNotFound, "There is no StreamProfile of that name in the namespace.",
         "Make the profile, or name one that is there: kubectl get sp.";
     InvalidProfile, "The StreamProfile says something that cannot be carried out; the message names the field.",
         "Have the profile corrected; the stream goes on by itself.";
@@ -150,7 +172,8 @@ condition_reasons! {
     Held, "The clock stands for an output that is behind by more than maxLag.",
         "Wait, or lower the speedup; kubectl get sckpt shows the output.";
     Suspending, "The workers wait for what is in flight, save, and go.", "Wait.";
-    Suspended, "No worker runs because the spec says so.", "Set spec.suspend to false to go on at the cursors.";
+    Suspended, "The spec says so: no worker of a stream runs, a trigger takes no messages.",
+        "Set spec.suspend to false to go on where it was.";
     OutputLate, "An output is behind the clock by more than maxLag, and the clock goes on.",
         "Lower the speedup, or raise the requests in flight.";
     OutputFailed, "An output failed for good; its own reason is in status.outputs.",
@@ -180,6 +203,17 @@ condition_reasons! {
     Finished, "The stream has ended; there is nothing left to do.", "Nothing.";
     AsExpected, "Nothing is wrong.", "Nothing.";
     Deleting, "The stream is being deleted: its pods are stopped first.", "Wait.";
+    Following, "The trigger's pod reads its bus.", "Nothing.";
+    TriggerStarting, "The trigger's pod is being started or replaced.",
+        "Wait; if it lasts, the message says what keeps the pod.";
+    TriggerAway, "The trigger's pod does not run.",
+        "The message says why; see its log: kubectl logs deployment/NAME-trigger --previous.";
+    NotFollowing, "The bus cannot be read, or the active run is not known; it is tried again.",
+        "The message says what is missing; it goes on by itself.";
+    DownstreamNotReady, "READY messages wait because a part of the platform is not up, or is up for another run.",
+        "The message names it; bring it up for the run, and the messages go on by themselves.";
+    NothingWaits, "No READY message waits for its downstream.", "Nothing.";
+    NotSuspended, "Messages are taken.", "Nothing.";
 }
 
 impl fmt::Display for ConditionReason {

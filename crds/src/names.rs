@@ -27,8 +27,20 @@ pub const PREFLIGHT: &str = "preflight";
 pub const BUILD: &str = "build-view";
 /// Streams one output, or a lane of it.
 pub const WORKER: &str = "worker";
+/// Follows a control bus.
+pub const TRIGGER: &str = "trigger";
 /// The finalizer of a WorldStream whose pods have to be stopped first.
 pub const FINALIZER: &str = "worldstream.io/stop";
+/// The finalizer of a WorldStream that a READY message asked for: it stays until the message's
+/// record is appended.
+pub const READY_FINALIZER: &str = "worldstream.io/ready-record";
+/// The label with the ReadyTrigger's name, of what it is made of and of the WorldStreams that it
+/// makes.
+pub const LABEL_TRIGGER: &str = "worldstream.io/trigger";
+/// The annotation of a WorldStream with the id of the READY message that asked for it.
+pub const READY_MESSAGE: &str = "worldstream.io/ready-message";
+/// The annotation of a WorldStream with the status of its message's record, once it is appended.
+pub const READY_RECORD: &str = "worldstream.io/ready-record";
 
 /// Who a StreamCheckpoint is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +107,24 @@ pub fn plan(stream: &str, hash: &str) -> String {
 /// The name of a stream's ServiceAccount, Role and RoleBinding for one kind of pod.
 pub fn role(stream: &str, component: &str) -> String {
     named(&[stream, component], &["role", stream, component])
+}
+
+/// The name of a ReadyTrigger's Deployment, ServiceAccount, Role and RoleBinding. Rights to what
+/// its gate conditions name are given to this ServiceAccount.
+pub fn trigger(trigger: &str) -> String {
+    format!("{trigger}-{TRIGGER}")
+}
+
+/// The name of the immutable ConfigMap with a trigger's plan, by the plan's hash.
+pub fn trigger_plan(trigger: &str, hash: &str) -> String {
+    named(&[trigger, TRIGGER], &["trigger-plan", trigger, hash])
+}
+
+/// The name of the WorldStream of a READY message: the same message has the same one, which makes
+/// the API server a guard against repeats.
+pub fn ready_stream(trigger: &str, message_id: &str) -> String {
+    let shown: String = message_id.chars().take(20).collect();
+    named(&[trigger, &shown], &["ready-stream", trigger, message_id])
 }
 
 /// The name of a stream's StreamClock: the stream's own.
@@ -198,6 +228,15 @@ mod tests {
                 role(stream, WORKER),
                 preflight_job(stream, "t"),
                 plan(stream, "h"),
+                trigger_plan(stream, "h"),
+                ready_stream(
+                    stream,
+                    "0000000000000000000000000000000000000000000000000000000000000001",
+                ),
+                ready_stream(
+                    stream,
+                    "0000000000000000000000000000000000000000000000000000000000000002",
+                ),
             ] {
                 check(&name);
                 assert!(seen.insert(name));

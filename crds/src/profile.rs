@@ -12,12 +12,14 @@ use crate::policy::{GateCheck, OnOutputFailure, Overload};
 mod checkpoints;
 mod gate;
 mod oracle;
+mod ready;
 mod sources;
 mod worker;
 
 pub use checkpoints::*;
 pub use gate::*;
 pub use oracle::*;
+pub use ready::*;
 pub use sources::*;
 pub use worker::*;
 
@@ -61,6 +63,8 @@ pub struct StreamProfileSpec {
     pub clock: ClockSpec,
     /// The pods that stream, in a cluster: image, resources, where they run.
     pub worker: WorkerSpec,
+    /// What must be up before a stream of a READY message begins.
+    pub ready: ReadySpec,
     /// What a WorldStream may leave out.
     pub defaults: DefaultsSpec,
     /// The folder below which each platform run has its own, with everything that the run writes:
@@ -86,6 +90,7 @@ impl Default for StreamProfileSpec {
             checkpoints: CheckpointsSpec::default(),
             clock: ClockSpec::default(),
             worker: WorkerSpec::default(),
+            ready: ReadySpec::default(),
             defaults: DefaultsSpec::default(),
             runs_root: "runs/fraud-platform".into(),
         }
@@ -199,14 +204,14 @@ impl Default for S3Spec {
 
 /// Credentials of S3, each read again at every request.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct S3CredentialsSpec {
     /// The access key's id.
     pub access_key_id: SecretRef,
     /// The access key's secret.
     pub secret_access_key: SecretRef,
     /// The token of a session, for credentials that expire.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_token: Option<SecretRef>,
 }
 

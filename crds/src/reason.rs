@@ -218,6 +218,21 @@ reasons! {
     ControlBusStreamMissing = "CONTROL_BUS_STREAM_MISSING", FailClosed,
         "The control bus names no stream.",
         "Set the bus's stream or root.";
+    RunFactsInvalid = "RUN_FACTS_INVALID", FailClosed,
+        "The run facts that a READY message points at are absent, outside of the allowed roots, or do not hold against their schema.",
+        "Look at the facts at facts_view_ref; the Scenario Runner has to write them again and publish again.";
+    PlatformRunIdMismatch = "PLATFORM_RUN_ID_MISMATCH", FailClosed,
+        "A READY message and its run facts are of two platform runs.",
+        "Two runs were mixed up by whoever published; have it publish again with the facts of this run.";
+    ScenarioRunIdMissing = "SCENARIO_RUN_ID_MISSING", FailClosed,
+        "A READY message or its run facts name no scenario run.",
+        "Have the Scenario Runner publish again with its run id.";
+    ScenarioRunIdMismatch = "SCENARIO_RUN_ID_MISMATCH", FailClosed,
+        "A READY message and its run facts are of two scenario runs.",
+        "Two runs were mixed up by whoever published; have it publish again with the facts of this run.";
+    PlatformRunScopeMismatch = "PLATFORM_RUN_SCOPE_MISMATCH", FailClosed,
+        "A READY message is of another platform run than the active one, and was skipped.",
+        "Nothing, if another trigger follows that run; else correct the trigger's scope, and publish again under another message id.";
     StreamFailed = "STREAM_FAILED", FailClosed,
         "Something that none of the other codes names; the message says what and where.",
         "Read the message: it names the file, the row and the column.";

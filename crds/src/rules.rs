@@ -8,8 +8,11 @@
 
 mod checkpoints;
 mod worlds;
+mod triggers;
 
 use serde_json::{Value, json};
+
+pub use triggers::LONGEST_TRIGGER;
 
 use crate::names::LONGEST_STREAM;
 use crate::plan::built_in;
@@ -34,6 +37,7 @@ pub fn rules(kind: &str) -> Vec<Rule> {
         "StreamProfile" => profile(&mut rules),
         "StreamClock" => clock(&mut rules),
         "StreamCheckpoint" => checkpoint(&mut rules),
+        "ReadyTrigger" => triggers::trigger(&mut rules),
         _ => {}
     }
     rules.0
@@ -307,6 +311,7 @@ fn profile(rules: &mut Rules) {
         "policy: a bound does nothing with Continue, expected Stop",
     );
     checkpoints::stores(rules);
+    triggers::downstream(rules);
     rules.at(
         "spec.clock.lead",
         "duration(self) <= duration('1m')",

@@ -5,7 +5,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
-use crate::{StreamCheckpoint, StreamClock, StreamProfile, WorldStream};
+use crate::{ReadyTrigger, StreamCheckpoint, StreamClock, StreamProfile, WorldStream};
 use crate::{columns, rules};
 
 /// Every definition, as it is applied to a cluster.
@@ -40,6 +40,7 @@ fn definitions() -> Vec<Value> {
         WorldStream::crd(),
         StreamClock::crd(),
         StreamCheckpoint::crd(),
+        ReadyTrigger::crd(),
     ]
     .iter()
     .map(|crd| {
@@ -58,6 +59,7 @@ fn definitions() -> Vec<Value> {
             schema["properties"]["spec"]["required"] = json!(["engineRunRoot", "profile"]);
         }
         rules::write(&crd.spec.names.kind, schema);
+        without_refused_defaults(schema);
         value
     })
     .collect()
@@ -111,6 +113,21 @@ fn without_defaults(schema: &mut Value) {
     if let Some(fields) = schema.as_object_mut() {
         fields.remove("default");
         inner(schema).for_each(without_defaults);
+    }
+}
+
+/// Takes the default of an object away that is empty where exactly one of its fields must be given:
+/// the server would refuse the definition, as what it fills in breaks the rule.
+fn without_refused_defaults(schema: &mut Value) {
+    if let Some(fields) = schema.as_object_mut() {
+        let empty = fields.get("default") == Some(&json!({}));
+        let rules = fields.get("x-kubernetes-validations");
+        let mut rules = rules.and_then(Value::as_array).into_iter().flatten();
+        let one = |rule: &Value| rule["rule"].as_str().is_some_and(|it| it.contains("exists_one"));
+        if empty && rules.any(one) {
+            fields.shift_remove("default");
+        }
+        inner(schema).for_each(without_refused_defaults);
     }
 }
 

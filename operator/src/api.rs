@@ -214,6 +214,23 @@ impl Server {
         patched.map(|_| ())
     }
 
+    /// Applies what is ours of a status, by server-side apply: what others say of it stays.
+    pub async fn apply_status(
+        &self,
+        key: &Key,
+        resource: &'static Resource,
+        name: &str,
+        body: &Value,
+    ) -> Result<(), ApiError> {
+        let api = self.api(resource, &key.namespace);
+        let params = PatchParams::apply(MANAGER).force();
+        let patch = Patch::Apply(body);
+        let call = api.patch_status(name, &params, &patch);
+        self.call("apply_status", resource, name, call)
+            .await
+            .map(|_| ())
+    }
+
     /// Removes a child that this stream owns; that it is gone already is as well.
     pub async fn delete(
         &self,

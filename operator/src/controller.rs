@@ -1,12 +1,12 @@
-//! Watches what streams are made of, and has each stream looked at when something of it changes.
+//! Watches what streams and triggers are made of, and has each looked at when something of it
+//! changes.
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Pod;
 use kube::api::Api;
 use kube::core::DynamicObject;
 use kube::runtime::watcher::{self, Config};
@@ -14,7 +14,7 @@ use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 
-use crate::api::{Server, api_resource};
+use crate::api::{ApiError, Server, api_resource};
 use crate::build;
 use crate::dereference::made_here;
 use crate::events::Teller;
@@ -22,7 +22,10 @@ use crate::index::Index;
 use crate::metrics::Metrics;
 use crate::queue::Queue;
 use crate::reconcile::{self, Pacer};
-use crate::views::{CheckpointView, ClockView, JobView, PodView, ProfileView, StreamView, View};
+use crate::trigger::{self, DeploymentView, TriggerPodView, TriggerView};
+use crate::views::{
+    CheckpointView, ClockView, JobView, Key, PodView, ProfileView, StreamView, View,
+};
 
 /// What is watched.
 #[derive(Default)]
@@ -39,6 +42,14 @@ pub struct Watched {
     pub jobs: Index<JobView>,
     /// Their pods.
     pub pods: Index<PodView>,
+    /// ReadyTriggers.
+    pub triggers: Index<TriggerView>,
+    /// Their Deployments.
+    pub deployments: Index<DeploymentView>,
+    /// The pods of these.
+    pub trigger_pods: Index<TriggerPodView>,
+    /// Whether all triggers were listed once: before that nobody can say that one is gone.
+    pub triggers_known: AtomicBool,
 }
 
 /// Everything that a look at a stream needs.
@@ -49,6 +60,8 @@ pub struct Context {
     pub server: Server,
     /// Which streams wait.
     pub queue: Queue,
+    /// Which triggers wait.
+    pub trigger_queue: Queue,
     /// The figures.
     pub metrics: Metrics,
     /// Events.
@@ -61,6 +74,8 @@ pub struct Context {
 
 /// How many streams are looked at at the same time.
 const AT_ONCE: usize = 16;
+/// How many triggers are.
+const TRIGGERS_AT_ONCE: usize = 4;
 
 /// Runs for as long as it is awaited: when this is dropped, nothing of it goes on. `namespaces`:
 /// empty is all. Returns only if a part of it broke, and says what happened.
@@ -72,91 +87,49 @@ pub async fn run(client: Client, context: Arc<Context>, namespaces: &[String]) -
     };
     let watches = scopes.len();
     for (number, scope) in scopes.into_iter().enumerate() {
+        let scope = Scope {
+            client: client.clone(),
+            context: context.clone(),
+            number,
+            namespace: scope,
+        };
         let (all, made) = (Config::default(), Config::default().labels(&made_here()));
-        let ours = |resource| dynamic(&client, resource, scope.as_deref());
-        let spawn = |context: &Arc<Context>| (context.clone(), scope.clone());
-        let (it, namespace) = spawn(&context);
-        tasks.spawn(watch(
-            ours(&build::STREAM),
-            all.clone(),
-            number,
-            namespace,
-            it,
-            |it| &it.watched.streams,
-            false,
-        ));
-        let (it, namespace) = spawn(&context);
-        tasks.spawn(watch(
-            ours(&PROFILE),
-            all.clone(),
-            number,
-            namespace,
-            it,
-            |it| &it.watched.profiles,
-            true,
-        ));
-        let (it, namespace) = spawn(&context);
-        tasks.spawn(watch(
-            ours(&build::CLOCK),
-            all.clone(),
-            number,
-            namespace,
-            it,
-            |it| &it.watched.clocks,
-            false,
-        ));
-        let (it, namespace) = spawn(&context);
-        tasks.spawn(watch(
-            ours(&build::CHECKPOINT),
-            all.clone(),
-            number,
-            namespace,
-            it,
-            |it| &it.watched.checkpoints,
-            false,
-        ));
-        let (it, namespace) = spawn(&context);
-        let jobs: (Api<Job>, ()) = (typed(&client, scope.as_deref()), ());
-        tasks.spawn(watch(
-            jobs,
-            made.clone(),
-            number,
-            namespace,
-            it,
-            |it| &it.watched.jobs,
-            false,
-        ));
-        let (it, namespace) = spawn(&context);
-        let pods: (Api<Pod>, ()) = (typed(&client, scope.as_deref()), ());
-        tasks.spawn(watch(
-            pods,
-            made.clone(),
-            number,
-            namespace,
-            it,
-            |it| &it.watched.pods,
-            false,
-        ));
+        let of_triggers = Config::default().labels(&trigger::made_for_one());
+        let ours = |resource| scope.dynamic(resource);
+        let all_of = |resource| (ours(resource), all.clone());
+        tasks.spawn(scope.watch(all_of(&build::STREAM), |it| &it.streams, of_stream));
+        tasks.spawn(scope.watch(all_of(&PROFILE), |it| &it.profiles, of_profile));
+        tasks.spawn(scope.watch(all_of(&build::CLOCK), |it| &it.clocks, of_stream));
+        let checkpoints = all_of(&build::CHECKPOINT);
+        tasks.spawn(scope.watch(checkpoints, |it| &it.checkpoints, of_stream));
+        let jobs = (scope.typed(), made.clone());
+        tasks.spawn(scope.watch(jobs, |it| &it.jobs, of_stream));
+        let pods = (scope.typed(), made.clone());
+        tasks.spawn(scope.watch(pods, |it| &it.pods, of_stream));
+        let of_all = all_of(&build::TRIGGER);
+        tasks.spawn(scope.watch(of_all, |it| &it.triggers, of_trigger));
+        let deployments = (scope.typed(), of_triggers.clone());
+        tasks.spawn(scope.watch(deployments, |it| &it.deployments, of_trigger));
+        let pods = (scope.typed(), of_triggers.clone());
+        tasks.spawn(scope.watch(pods, |it| &it.trigger_pods, of_trigger));
     }
     // Nothing is decided before all is known: what is not seen yet would be made again.
-    loop {
+    until(|| {
         let it = &context.watched;
-        let known = it.streams.complete(watches)
+        it.streams.complete(watches)
             && it.profiles.complete(watches)
             && it.clocks.complete(watches)
             && it.checkpoints.complete(watches)
             && it.jobs.complete(watches)
-            && it.pods.complete(watches);
-        if known {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+            && it.pods.complete(watches)
+    })
+    .await;
     tracing::info!("everything is listed; streams are looked at");
     context.metrics.ready(true);
     for _ in 0..AT_ONCE {
         tasks.spawn(look(context.clone()));
     }
+    tasks.spawn(triggers(context.clone(), watches));
     loop {
         tell_phases(&context);
         tokio::select! {
@@ -170,80 +143,141 @@ pub async fn run(client: Client, context: Arc<Context>, namespaces: &[String]) -
     }
 }
 
+/// Looks at triggers, once all that they are made of is known. A cluster whose definitions are
+/// older than this program has none, and its streams go on.
+async fn triggers(context: Arc<Context>, watches: usize) {
+    until(|| {
+        let it = &context.watched;
+        it.triggers.complete(watches)
+            && it.deployments.complete(watches)
+            && it.trigger_pods.complete(watches)
+    })
+    .await;
+    context
+        .watched
+        .triggers_known
+        .store(true, Ordering::Relaxed);
+    // Streams that are being deleted were kept waiting for this.
+    context.watched.streams.each(|key, stream| {
+        if stream.deleting {
+            context.queue.now(key.clone());
+        }
+    });
+    let looking = (0..TRIGGERS_AT_ONCE).map(|_| look_at_triggers(context.clone()));
+    futures::future::join_all(looking).await;
+}
+
+async fn until(known: impl Fn() -> bool) {
+    while !known() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// What has to be looked at when these streams, or what they are made of, changed.
+fn of_stream(context: &Context, touched: Vec<Key>) {
+    touched.into_iter().for_each(|key| context.queue.now(key));
+}
+
+/// A profile concerns all streams and triggers that name it.
+fn of_profile(context: &Context, touched: Vec<Key>) {
+    let named = |key: &Key, profile: Option<&str>| {
+        touched
+            .iter()
+            .any(|it| it.namespace == key.namespace && profile == Some(&it.name))
+    };
+    context.watched.streams.each(|key, stream| {
+        if named(key, stream.spec.profile.as_deref()) {
+            context.queue.now(key.clone());
+        }
+    });
+    context.watched.triggers.each(|key, trigger| {
+        if named(key, Some(&trigger.spec.profile)) {
+            context.trigger_queue.now(key.clone());
+        }
+    });
+}
+
+/// A trigger concerns itself; one that is gone, the streams that wait for it to let them go.
+fn of_trigger(context: &Context, touched: Vec<Key>) {
+    context.watched.streams.each(|key, stream| {
+        let by = |it: &Key| it.namespace == key.namespace && it.name == stream.trigger;
+        if stream.deleting && touched.iter().any(by) {
+            context.queue.now(key.clone());
+        }
+    });
+    let queue = &context.trigger_queue;
+    touched.into_iter().for_each(|key| queue.now(key));
+}
+
 const PROFILE: build::Resource = build::Resource {
     api_version: "worldstream.io/v1alpha1",
     kind: "StreamProfile",
     plural: "streamprofiles",
 };
 
-fn dynamic(
-    client: &Client,
-    resource: &build::Resource,
-    namespace: Option<&str>,
-) -> (Api<DynamicObject>, kube::core::ApiResource) {
-    let resource = api_resource(resource);
-    let api = match namespace {
-        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
-        None => Api::all_with(client.clone(), &resource),
-    };
-    (api, resource)
-}
-
-fn typed<K>(client: &Client, namespace: Option<&str>) -> Api<K>
-where
-    K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
-{
-    match namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    }
-}
-
-/// Fills an index. A profile concerns all streams that name it.
-async fn watch<V, D>(
-    api: (Api<V::Raw>, D),
-    config: Config,
+/// What is watched in one namespace, or in all.
+struct Scope {
+    client: Client,
+    context: Arc<Context>,
     number: usize,
     namespace: Option<String>,
-    context: Arc<Context>,
-    index: fn(&Context) -> &Index<V>,
-    profiles: bool,
-) where
-    V: View,
-    V::Raw: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
-    D: Send,
-{
-    let config = config.page_size(500);
-    let mut failures = 0u32;
-    let mut events = watcher::watcher(api.0, config).boxed();
-    while let Some(event) = events.next().await {
-        let event = match event {
-            Ok(event) => {
-                failures = 0;
-                event
-            }
-            Err(error) => {
-                // The watcher begins anew when it is asked again.
-                failures += 1;
-                tracing::warn!(%error, "a watch ended, and begins anew");
-                let wait = Duration::from_millis(200 << failures.min(6));
-                tokio::time::sleep(wait).await;
-                continue;
-            }
-        };
-        let touched = index(&context).take(number, namespace.as_deref(), event);
-        if profiles && !touched.is_empty() {
-            context.watched.streams.each(|key, stream| {
-                let named = touched.iter().any(|profile| {
-                    profile.namespace == key.namespace
-                        && stream.spec.profile.as_deref() == Some(&profile.name)
-                });
-                if named {
-                    context.queue.now(key.clone());
+}
+
+impl Scope {
+    fn dynamic(&self, resource: &build::Resource) -> Api<DynamicObject> {
+        let (client, resource) = (self.client.clone(), api_resource(resource));
+        match &self.namespace {
+            Some(namespace) => Api::namespaced_with(client, namespace, &resource),
+            None => Api::all_with(client, &resource),
+        }
+    }
+
+    fn typed<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
+    {
+        match &self.namespace {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        }
+    }
+
+    /// Fills an index for ever, and has what is touched looked at.
+    fn watch<V>(
+        &self,
+        (api, config): (Api<V::Raw>, Config),
+        index: fn(&Watched) -> &Index<V>,
+        touch: fn(&Context, Vec<Key>),
+    ) -> impl Future<Output = ()> + Send + 'static
+    where
+        V: View,
+        V::Raw: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    {
+        let (number, namespace) = (self.number, self.namespace.clone());
+        let (context, config) = (self.context.clone(), config.page_size(500));
+        async move {
+            let mut failures = 0u32;
+            let mut events = watcher::watcher(api, config).boxed();
+            while let Some(event) = events.next().await {
+                let event = match event {
+                    Ok(event) => {
+                        failures = 0;
+                        event
+                    }
+                    Err(error) => {
+                        // The watcher begins anew when it is asked again.
+                        failures += 1;
+                        tracing::warn!(%error, "a watch ended, and begins anew");
+                        let wait = Duration::from_millis(200 << failures.min(6));
+                        tokio::time::sleep(wait).await;
+                        continue;
+                    }
+                };
+                let touched = index(&context.watched).take(number, namespace.as_deref(), event);
+                if !touched.is_empty() {
+                    touch(&context, touched);
                 }
-            });
-        } else if !profiles {
-            touched.into_iter().for_each(|key| context.queue.now(key));
+            }
         }
     }
 }
@@ -254,27 +288,50 @@ async fn look(context: Arc<Context>) {
         let key = context.queue.next().await;
         let begun = Instant::now();
         let outcome = reconcile::reconcile(&context, &key).await;
-        let kind = outcome.as_ref().err().map(|error| error.kind());
-        context.metrics.reconciled(begun.elapsed(), kind);
+        let again = told(&context, &key, "stream", begun, outcome);
         context.metrics.queue(context.queue.due());
-        let outcome = match outcome {
-            Ok(again) => Ok(again),
-            // Somebody wrote in between, or our memory is a moment behind: look again.
-            Err(error) if error.kind() == "conflict" => {
-                tracing::debug!(%error, stream = key.name, "a write was late");
-                Ok(Some(Duration::from_millis(100)))
-            }
-            Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    namespace = key.namespace,
-                    stream = key.name,
-                    "a look failed, and is repeated"
-                );
-                Err(())
-            }
-        };
-        context.queue.done(key, outcome);
+        context.queue.done(key, again);
+    }
+}
+
+/// Looks at triggers, one after the other.
+async fn look_at_triggers(context: Arc<Context>) {
+    loop {
+        let key = context.trigger_queue.next().await;
+        let begun = Instant::now();
+        let outcome = trigger::reconcile(&context, &key).await;
+        let again = told(&context, &key, "trigger", begun, outcome);
+        context.trigger_queue.done(key, again);
+    }
+}
+
+/// Counts a look and tells of one that failed. Gives when to look again.
+fn told(
+    context: &Context,
+    key: &Key,
+    what: &str,
+    begun: Instant,
+    outcome: Result<Option<Duration>, ApiError>,
+) -> Result<Option<Duration>, ()> {
+    let kind = outcome.as_ref().err().map(|error| error.kind());
+    context.metrics.reconciled(begun.elapsed(), kind);
+    match outcome {
+        Ok(again) => Ok(again),
+        // Somebody wrote in between, or our memory is a moment behind: look again.
+        Err(error) if error.kind() == "conflict" => {
+            tracing::debug!(%error, what, name = key.name, "a write was late");
+            Ok(Some(Duration::from_millis(100)))
+        }
+        Err(error) => {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                namespace = key.namespace,
+                what,
+                name = key.name,
+                "a look failed, and is repeated"
+            );
+            Err(())
+        }
     }
 }
 

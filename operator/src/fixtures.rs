@@ -36,6 +36,8 @@ pub fn stream(more: Value) -> StreamView {
         generation: 3,
         created: "2031-05-04T03:00:00Z".parse().unwrap(),
         deleting: false,
+        finalizers: Vec::new(),
+        trigger: String::new(),
         spec: serde_json::from_value(spec).unwrap(),
         status: WorldStreamStatus::default(),
         writers: BTreeMap::new(),

@@ -1,4 +1,5 @@
-//! worldstream's operator: turns WorldStream resources into paced worker Jobs.
+//! worldstream's operator: turns WorldStream resources into paced worker Jobs, and keeps a pod for
+//! each ReadyTrigger ([`trigger`]).
 //!
 //! A look at a stream is a row of steps, a file each: [`dereference`] reads what it points at,
 //! [`validate`] makes one struct of that, [`decide`] says what follows (with [`outputs`] for an
@@ -29,5 +30,6 @@ pub mod process;
 pub mod queue;
 pub mod reconcile;
 pub mod status;
+pub mod trigger;
 pub mod validate;
 pub mod views;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use worldstream_crds::plan::policy_files;
-use worldstream_crds::{ConditionReason, KeyRef, StreamProfileSpec};
+use worldstream_crds::{ConditionReason, KeyRef, ReadyTriggerSpec, StreamProfileSpec};
 
 use crate::validate::Invalid;
 
@@ -67,24 +67,18 @@ pub fn lower(
 ) -> Result<(StreamProfileSpec, Vec<Mounted>), Invalid> {
     let mut mounted = Vec::new();
     let mut value = as_value(profile);
+    // What must be up downstream is asked by triggers, whose secrets are not the workers'.
+    value.as_object_mut().map(|fields| fields.remove("ready"));
     walk(&mut value, "spec", &mut |path, name, fields| {
-        if let Some(entry) = key_ref(fields.get("secret")) {
-            let folder = format!("{SECRETS}/{}", slug(path));
-            fields.remove("secret");
-            fields.insert("file".into(), json!(format!("{folder}/{ENTRY}")));
-            mounted.push(mount(path, true, entry, folder));
-        } else if path.starts_with("spec.gate.auth.")
+        if mount_references(path, fields, &mut mounted) {
+            return Ok(());
+        }
+        if path.starts_with("spec.gate.auth.")
             && let Some(field) = ["file", "env"].iter().find(|it| fields.contains_key(**it))
         {
             return Err(Invalid::profile(format!(
                 "{path}.{field}: is for runs without a cluster, expected secret"
             )));
-        }
-        if let Some(entry) = key_ref(fields.get("caConfigMap")) {
-            let folder = format!("{CERTIFICATES}/{}", slug(path));
-            fields.remove("caConfigMap");
-            fields.insert("caFile".into(), json!(format!("{folder}/{ENTRY}")));
-            mounted.push(mount(path, false, entry, folder));
         }
         if let Some(entry) = key_ref(fields.get("configMap")) {
             let place = format!("ConfigMap {}: {}", entry.name, entry.key);
@@ -128,13 +122,74 @@ pub fn lower(
     }
     let mut lowered: StreamProfileSpec = serde_json::from_value(value)
         .map_err(|error| Invalid::profile(format!("cannot be read: {error}")))?;
-    // In a pod what is on record in a folder goes with it; what is in S3 stays.
+    // A folder would be one of a pod that goes; what lies in S3 stays.
     if !lowered.runs_root.starts_with("s3://") {
         lowered.runs_root = format!("{SCRATCH}/runs");
     }
     let patience = Some(worldstream_crds::DurationText(PATIENCE));
     lowered.gate.unavailable_for = lowered.gate.unavailable_for.or(patience);
     Ok((lowered, mounted))
+}
+
+/// Makes the Secret and the certificates that an object of a document refers to files that are
+/// mounted. Says whether it was a Secret's reference, which holds nothing else.
+fn mount_references(
+    path: &str,
+    fields: &mut Map<String, Value>,
+    mounted: &mut Vec<Mounted>,
+) -> bool {
+    if let Some(entry) = key_ref(fields.get("caConfigMap")) {
+        let folder = format!("{CERTIFICATES}/{}", slug(path));
+        fields.remove("caConfigMap");
+        fields.insert("caFile".into(), json!(format!("{folder}/{ENTRY}")));
+        mounted.push(mount(path, false, entry, folder));
+    }
+    let Some(entry) = key_ref(fields.get("secret")) else {
+        return false;
+    };
+    let folder = format!("{SECRETS}/{}", slug(path));
+    fields.remove("secret");
+    fields.insert("file".into(), json!(format!("{folder}/{ENTRY}")));
+    mounted.push(mount(path, true, entry, folder));
+    true
+}
+
+/// A trigger, and what its profile says must be up downstream, as the trigger's process reads them:
+/// Secrets and certificates are files. The profile's other parts are left out.
+///
+/// Errors: a reference to what only a single process has.
+pub fn lower_trigger(
+    trigger: &ReadyTriggerSpec,
+    profile: &StreamProfileSpec,
+) -> Result<(ReadyTriggerSpec, StreamProfileSpec, Vec<Mounted>), Invalid> {
+    let mut mounted = Vec::new();
+    let mut value = serde_json::to_value(trigger).unwrap_or_default();
+    // Volumes hold nothing to be mounted by itself, and the scope is read as it is.
+    walk(&mut value, "spec", &mut |path, _, fields| {
+        let keys = path.contains(".credentials.");
+        if !mount_references(path, fields, &mut mounted)
+            && keys
+            && let Some(field) = ["file", "env"].iter().find(|it| fields.contains_key(**it))
+        {
+            return Err(Invalid::new(
+                ConditionReason::InvalidSpec.as_str(),
+                format!("{path}.{field}: is for runs without a cluster, expected secret"),
+            ));
+        }
+        Ok(())
+    })?;
+    let lowered = serde_json::from_value(value).map_err(|error| {
+        let reason = ConditionReason::InvalidSpec.as_str();
+        Invalid::new(reason, format!("cannot be read: {error}"))
+    })?;
+    let mut value = json!({"ready": profile.ready});
+    walk(&mut value, "spec", &mut |path, _, fields| {
+        mount_references(path, fields, &mut mounted);
+        Ok(())
+    })?;
+    let profile = serde_json::from_value(value)
+        .map_err(|error| Invalid::profile(format!("cannot be read: {error}")))?;
+    Ok((lowered, profile, mounted))
 }
 
 fn as_value(profile: &StreamProfileSpec) -> Value {
@@ -234,14 +289,13 @@ mod tests {
     }
 
     #[test]
-    fn records_are_kept_in_s3_where_the_profile_says_so() {
-        for (given, expected) in [
-            ("s3://platform/fraud", "s3://platform/fraud"),
-            ("runs/fraud", "/var/run/worldstream/runs"),
+    fn what_a_run_writes_stays_where_it_lies_in_s3() {
+        for (given, lowered) in [
+            ("runs/fraud-platform", "/var/run/worldstream/runs"),
+            ("s3://burrow/x", "s3://burrow/x"),
         ] {
-            let given = profile(json!({"runsRoot": given}));
-            let (lowered, _) = lower(&given, &Texts::new()).unwrap();
-            assert_eq!(lowered.runs_root, expected);
+            let found = lower(&profile(json!({"runsRoot": given})), &Texts::new()).unwrap();
+            assert_eq!(found.0.runs_root, lowered);
         }
     }
 

@@ -91,6 +91,7 @@ async fn work(args: Args) -> Result<(), String> {
         watched: Watched::default(),
         server: Server::new(client.clone(), figures.clone()),
         queue: Queue::default(),
+        trigger_queue: Queue::default(),
         metrics: figures.clone(),
         teller: Teller::new(client.clone(), &identity),
         image: args.worker_image,

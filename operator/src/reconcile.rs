@@ -2,7 +2,7 @@
 //! apply (writes), status.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -16,6 +16,7 @@ use crate::dereference::dereference;
 use crate::events;
 use crate::picture::Picture;
 use crate::status::{derive, differs};
+use crate::trigger;
 use crate::validate::{Invalid, live, validate};
 use crate::views::{Key, StreamView};
 
@@ -56,11 +57,16 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Option<Duration>,
         context.pacer.forget(key);
         return Ok(None);
     };
-    let stream = &*found.stream;
+    let mut stream = found.stream.clone();
     if stream.deleting {
-        // Its children are owned by it: the cluster removes them, and their pods drain.
-        return Ok(None);
+        // Its children are owned by it: once it is gone the cluster removes them, and their pods
+        // drain. One that somebody still has to record is drained here before that.
+        if !trigger::let_go(context, &stream).await? {
+            return Ok(None);
+        }
+        Arc::make_mut(&mut stream).spec.suspend = true;
     }
+    let stream = &*stream;
     let validated = validate(
         stream,
         found.profile.as_deref(),

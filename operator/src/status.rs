@@ -11,7 +11,7 @@ use worldstream_crds::{
 use crate::picture::{Picture, Verification};
 
 /// A condition as it is to be: true or false (or not known), why, and what there is to say.
-struct Says(What, Option<bool>, String, String);
+pub struct Says(pub What, pub Option<bool>, pub String, pub String);
 
 /// The status that follows from how a stream stands. Transition times move only when a condition's
 /// status does.
@@ -357,7 +357,7 @@ fn reason(failure: &FailureStatus) -> String {
 }
 
 /// The condition with the time of its last transition.
-fn merge(says: Says, before: &[Condition], generation: i64, now: Timestamp) -> Condition {
+pub fn merge(says: Says, before: &[Condition], generation: i64, now: Timestamp) -> Condition {
     let Says(what, value, reason, message) = says;
     let status = match value {
         Some(true) => "True",

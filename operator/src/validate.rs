@@ -202,6 +202,7 @@ pub fn validate(
             &profile.name,
             lowered,
         )],
+        trigger: None,
     };
     let plan = plan::resolve(&documents, &Overrides::default(), &NoFiles).map_err(of_plan)?;
     let catalogue = Catalogue::parse(&plan.world.catalogue).map_err(of_failure)?;

@@ -56,6 +56,10 @@ pub struct StreamView {
     pub created: Timestamp,
     /// Whether it is being deleted.
     pub deleting: bool,
+    /// What holds it until it is deleted.
+    pub finalizers: Vec<String>,
+    /// The ReadyTrigger that made it; empty: none did.
+    pub trigger: String,
     /// What is asked for.
     pub spec: WorldStreamSpec,
     /// What was said of it last.
@@ -91,6 +95,8 @@ impl View for StreamView {
             generation: meta.generation.unwrap_or_default(),
             created: created(&meta),
             deleting: meta.deletion_timestamp.is_some(),
+            finalizers: meta.finalizers.clone().unwrap_or_default(),
+            trigger: label(&meta, names::LABEL_TRIGGER),
             spec: raw.spec,
             status: raw.status.unwrap_or_default(),
             writers: writers(meta.managed_fields.as_deref().unwrap_or_default()),
@@ -101,7 +107,7 @@ impl View for StreamView {
 
 /// The object as its own type. One that is not, from an older or a newer installation, is told
 /// and passed over: it must not keep the others from being watched.
-fn typed<T: kube::Resource + DeserializeOwned>(raw: DynamicObject) -> Option<T> {
+pub(crate) fn typed<T: kube::Resource + DeserializeOwned>(raw: DynamicObject) -> Option<T> {
     let what = format!(
         "{} {}/{}",
         raw.types
@@ -362,7 +368,7 @@ fn of_stream(meta: &ObjectMeta) -> Option<(Key, String)> {
     Some((key, meta.name.clone()?))
 }
 
-fn label(meta: &ObjectMeta, name: &str) -> String {
+pub(crate) fn label(meta: &ObjectMeta, name: &str) -> String {
     let labels = meta.labels.as_ref();
     labels
         .and_then(|labels| labels.get(name).cloned())
@@ -370,7 +376,7 @@ fn label(meta: &ObjectMeta, name: &str) -> String {
 }
 
 /// The uid of the controlling owner of a kind; empty without one.
-fn owner(meta: &ObjectMeta, kind: &str) -> String {
+pub(crate) fn owner(meta: &ObjectMeta, kind: &str) -> String {
     meta.owner_references
         .iter()
         .flatten()

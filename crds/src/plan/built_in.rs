@@ -47,4 +47,7 @@ files!(
     "schemas/run_receipt.schema.yaml",
     "schemas/pack_manifest.schema.yaml",
     "schemas/seal.schema.yaml",
+    "schemas/control_message.schema.yaml",
+    "schemas/ready_signal.schema.yaml",
+    "schemas/run_facts.schema.yaml",
 );

@@ -1,8 +1,8 @@
-//! Which StreamProfile a stream gets.
+//! Which StreamProfile a stream gets, or a trigger's streams.
 
 use std::path::Path;
 
-use crate::StreamProfileSpec;
+use crate::{ReadyTriggerSpec, StreamProfileSpec};
 
 use super::built_in;
 use super::documents::{Document, Documents};
@@ -58,6 +58,17 @@ pub fn profile(documents: &Documents, flags: &Overrides, files: &dyn Files) -> R
         )
         .into()),
     }
+}
+
+/// The profile that a ReadyTrigger names, of the files or of those that come with the program.
+pub fn of_trigger(documents: &Documents, trigger: &Document<ReadyTriggerSpec>) -> Result<Profile> {
+    let name = &trigger.spec.profile;
+    by_name(documents, name)?.ok_or_else(|| {
+        trigger
+            .yaml
+            .wrong("spec.profile", unknown_profile(documents, name))
+            .into()
+    })
 }
 
 fn by_name(documents: &Documents, name: &str) -> Result<Option<Profile>, UsageError> {

@@ -1,9 +1,9 @@
-//! The documents that people write: WorldStream and StreamProfile, in one or several YAML files
+//! The documents that people write: WorldStream, StreamProfile and ReadyTrigger, in one or several YAML files
 //! of one or several documents each.
 
 use std::collections::BTreeMap;
 
-use crate::{API_VERSION, StreamProfileSpec, WorldStreamSpec};
+use crate::{API_VERSION, ReadyTriggerSpec, StreamProfileSpec, WorldStreamSpec};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
@@ -29,6 +29,8 @@ pub struct Documents {
     pub stream: Option<Document<WorldStreamSpec>>,
     /// Profiles, each name once.
     pub profiles: Vec<Document<StreamProfileSpec>>,
+    /// At most one trigger; a command that streams one world takes none.
+    pub trigger: Option<Document<ReadyTriggerSpec>>,
 }
 
 /// What tells documents apart; the rest is read once the kind is known.
@@ -108,7 +110,7 @@ impl Documents {
         match self.add(name, &text)? {
             0 => Err(UsageError::new(
                 name,
-                "holds no document, expected a WorldStream or a StreamProfile",
+                "holds no document, expected a WorldStream, a StreamProfile or a ReadyTrigger",
             )),
             _ => Ok(()),
         }
@@ -117,7 +119,7 @@ impl Documents {
     /// Adds the documents of one text and says how many they were.
     ///
     /// Errors: what is no YAML; another kind or apiVersion; an unknown field or a wrong value; two
-    /// streams, or two profiles of one name.
+    /// streams or triggers, or two profiles of one name.
     pub fn add(&mut self, file: &str, text: &str) -> Result<usize, UsageError> {
         let documents = Yaml::split(file, text)?;
         let count = documents.len();
@@ -136,10 +138,10 @@ impl Documents {
         }
         let head: Head = yaml.deserialize()?;
         let kind = head.kind.unwrap_or_default();
-        if kind != "WorldStream" && kind != "StreamProfile" {
+        if !["WorldStream", "StreamProfile", "ReadyTrigger"].contains(&kind.as_str()) {
             return Err(yaml.wrong(
                 "kind",
-                format!("found {kind:?}, expected WorldStream or StreamProfile"),
+                format!("found {kind:?}, expected WorldStream, StreamProfile or ReadyTrigger"),
             ));
         }
         let version = head.api_version.unwrap_or_default();
@@ -161,6 +163,18 @@ impl Documents {
                 ));
             }
             self.stream = Some(document(yaml)?);
+        } else if kind == "ReadyTrigger" {
+            if let Some(first) = &self.trigger {
+                return Err(yaml.wrong(
+                    "metadata.name",
+                    format!(
+                        "a second ReadyTrigger; {} has {:?} already, and one bus is followed",
+                        first.yaml.file(),
+                        first.name
+                    ),
+                ));
+            }
+            self.trigger = Some(document(yaml)?);
         } else {
             let profile: Document<StreamProfileSpec> = document(yaml)?;
             if let Some(first) = self.profile(&profile.name) {

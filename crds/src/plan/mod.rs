@@ -14,6 +14,7 @@ mod files;
 mod oracle;
 pub mod policy_files;
 mod profile;
+pub mod ready;
 mod resolve;
 pub mod s3;
 mod sending;
@@ -24,6 +25,7 @@ pub use documents::{Document, Documents};
 pub use error::{PlanError, UsageError};
 pub use files::{Files, NoFiles};
 pub use oracle::OraclePlan;
+pub use ready::ReadyPlan;
 pub use resolve::{Overrides, resolve, world};
 pub use s3::{S3CredentialsPlan, S3Plan};
 

@@ -21,29 +21,25 @@ use crate::failure::Failure;
 
 type Result<T, E = PlanError> = std::result::Result<T, E>;
 
-/// The mistake of a profile's field, if there is one.
-pub fn check<T>(profile: &Document<StreamProfileSpec>, path: &str, value: Checked<T>) -> Result<T> {
-    value.map_err(|message| profile.yaml.wrong(path, message).into())
+/// The mistake of a document's field, if there is one.
+pub fn check<S, T>(document: &Document<S>, path: &str, value: Checked<T>) -> Result<T> {
+    value.map_err(|message| document.yaml.wrong(path, message).into())
 }
 
 /// The same, of a field that may be left out.
-pub fn check_some<T, U>(
-    profile: &Document<StreamProfileSpec>,
+pub fn check_some<S, T, U>(
+    document: &Document<S>,
     path: &str,
     value: Option<T>,
     rule: impl FnOnce(T) -> Checked<U>,
 ) -> Result<Option<U>> {
     value
-        .map(|value| check(profile, path, rule(value)))
+        .map(|value| check(document, path, rule(value)))
         .transpose()
 }
 
 /// Exactly one of several fields must be given.
-fn one_of(
-    profile: &Document<StreamProfileSpec>,
-    path: &str,
-    fields: &[(&str, bool)],
-) -> Result<()> {
+pub fn one_of<S>(document: &Document<S>, path: &str, fields: &[(&str, bool)]) -> Result<()> {
     let given: Vec<&str> = fields
         .iter()
         .filter(|(_, given)| *given)
@@ -58,7 +54,7 @@ fn one_of(
         false => given.join(" and "),
     };
     let expected = format!("expected exactly one of {}", names.join(", "));
-    Err(profile
+    Err(document
         .yaml
         .wrong(path, format!("found {found}, {expected}"))
         .into())
@@ -258,13 +254,9 @@ pub fn auth(profile: &Document<StreamProfileSpec>) -> Result<AuthPlan> {
 }
 
 /// Where a secret is read.
-pub fn secret(
-    profile: &Document<StreamProfileSpec>,
-    path: &str,
-    secret: &SecretRef,
-) -> Result<SecretSource> {
+pub fn secret<S>(document: &Document<S>, path: &str, secret: &SecretRef) -> Result<SecretSource> {
     one_of(
-        profile,
+        document,
         path,
         &[
             ("file", secret.file.is_some()),
@@ -274,15 +266,15 @@ pub fn secret(
     )?;
     if let Some(file) = &secret.file {
         let path = format!("{path}.file");
-        let file = check(profile, &path, values::some_text(file.clone()))?;
+        let file = check(document, &path, values::some_text(file.clone()))?;
         return Ok(SecretSource::File(PathBuf::from(file)));
     }
     let name = secret.env.clone().unwrap_or_default();
     let path = format!("{path}.env");
-    let name = check(profile, &path, values::some_text(name))?;
+    let name = check(document, &path, values::some_text(name))?;
     if name.contains(['=', '\0']) {
         return check(
-            profile,
+            document,
             &path,
             Err("holds a `=`, expected the name of an environment variable".into()),
         );

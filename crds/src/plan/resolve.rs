@@ -78,6 +78,10 @@ pub struct Overrides {
 /// checkpoint is looked at.
 pub fn resolve(documents: &Documents, flags: &Overrides, files: &dyn Files) -> Result<StreamPlan> {
     let stream = documents.stream.as_ref();
+    if let Some(trigger) = &documents.trigger {
+        let message = "a ReadyTrigger is no stream: `worldstream ready` follows its bus";
+        return Err(trigger.yaml.wrong("kind", message).into());
+    }
     let profile = choose::profile(documents, flags, files)?;
     if !files.in_cluster() {
         cluster_only::check(stream, &profile)?;
@@ -199,7 +203,7 @@ impl Inputs<'_> {
             gate_upstream: spec.require.upstream,
             producer_id: self.producer()?,
             producer_allowlist: profile::allowlist(profile, self.files)?,
-            s3: s3::plan(profile)?,
+            s3: s3::plan(profile, "spec.world.s3", &profile.spec.world.s3)?,
             read_ahead: s3::read_ahead(profile)?,
             engine_run_root: String::new(),
         };

@@ -9,7 +9,7 @@ use super::documents::Document;
 use super::error::PlanError;
 use super::profile::{check, check_some, secret};
 use super::{SecretSource, values};
-use crate::{BytesText, S3CredentialsSpec, S3Spec, SecretRef, StreamProfileSpec};
+use crate::{BytesText, S3CredentialsSpec, S3Spec, StreamProfileSpec};
 
 type Result<T, E = PlanError> = std::result::Result<T, E>;
 
@@ -64,51 +64,49 @@ pub struct S3CredentialsPlan {
     pub session_token: Option<SecretSource>,
 }
 
-/// How S3 is reached.
-pub fn plan(profile: &Document<StreamProfileSpec>) -> Result<S3Plan> {
-    let spec = &profile.spec.world.s3;
-    let at = |field: &str| format!("spec.world.s3.{field}");
+/// How S3 is reached, as a document says it at `base`, such as `spec.world.s3`.
+pub fn plan<S>(document: &Document<S>, base: &str, spec: &S3Spec) -> Result<S3Plan> {
+    let at = |field: &str| format!("{base}.{field}");
     if spec.anonymous && spec.credentials.is_some() {
         return check(
-            profile,
+            document,
             &at("credentials"),
             Err("is given, and anonymous is true; expected either".into()),
         );
     }
     if spec.attempts == 0 {
         let wrong = Err("found 0, expected 1 or more".into());
-        return check(profile, &at("attempts"), wrong);
+        return check(document, &at("attempts"), wrong);
     }
     let given = spec.credentials.as_ref();
-    let given = given.map(|given| credentials(profile, &at("credentials"), given));
-    let credentials = given.transpose()?;
+    let credentials = given.map(|given| credentials(document, &at("credentials"), given));
     let text = |field: &str, value: &Option<String>| {
-        check_some(profile, &at(field), value.clone(), values::some_text)
+        check_some(document, &at(field), value.clone(), values::some_text)
     };
     let endpoint = spec.endpoint.clone();
     Ok(S3Plan {
-        endpoint: check_some(profile, &at("endpoint"), endpoint, values::endpoint)?,
+        endpoint: check_some(document, &at("endpoint"), endpoint, values::endpoint)?,
         region: text("region", &spec.region)?,
         path_style: spec.path_style,
         anonymous: spec.anonymous,
-        credentials,
+        credentials: credentials.transpose()?,
         ca_file: text("caFile", &spec.ca_file)?.map(PathBuf::from),
         attempts: spec.attempts,
         unavailable_for: check(
-            profile,
+            document,
             &at("unavailableFor"),
             values::some_time(spec.unavailable_for),
         )?,
     })
 }
 
-/// Credentials that a profile gives at a path.
-pub(super) fn credentials(
-    profile: &Document<StreamProfileSpec>,
-    path: &str,
+/// Where credentials are read that a document gives at `base`.
+pub fn credentials<S>(
+    document: &Document<S>,
+    base: &str,
     given: &S3CredentialsSpec,
 ) -> Result<S3CredentialsPlan> {
-    let of = |field: &str, it: &SecretRef| secret(profile, &format!("{path}.{field}"), it);
+    let of = |field: &str, given| secret(document, &format!("{base}.{field}"), given);
     let token = given.session_token.as_ref();
     Ok(S3CredentialsPlan {
         access_key_id: of("accessKeyId", &given.access_key_id)?,

@@ -182,6 +182,63 @@ pub fn some_text(value: String) -> Checked<String> {
     }
 }
 
+/// The root of an object store or of a bus: `s3://bucket` with or without a prefix, else an absolute
+/// path; a relative one, which counts from the working directory, where there is one.
+pub fn store_root(text: &str, in_cluster: bool) -> Checked<String> {
+    let wrong = |expected: &str| Err(format!("found {text:?}, expected {expected}"));
+    let dots = text.split('/').any(|part| part == ".." || part == ".");
+    if text.trim().is_empty() || text.contains(['\0', '%', '\\']) || (dots && in_cluster) {
+        return wrong(
+            "an absolute path or s3://bucket, without `..`, percent signs and backslashes",
+        );
+    }
+    if let Some(rest) = text.strip_prefix("s3://") {
+        let bucket = rest.split('/').next().unwrap_or_default();
+        return match bucket.is_empty() || dots {
+            true => wrong("a bucket, such as s3://fraud-platform"),
+            false => Ok(text.trim_end_matches('/').to_owned()),
+        };
+    }
+    match text {
+        _ if text.contains("://") => wrong("an absolute path or s3://bucket"),
+        _ if in_cluster && !text.starts_with('/') => wrong("an absolute path or s3://bucket"),
+        "/" => Ok(text.to_owned()),
+        _ => Ok(text.trim_end_matches('/').to_owned()),
+    }
+}
+
+/// A topic of a control bus, which is a folder's name where the bus is a folder.
+pub fn topic(text: String) -> Checked<String> {
+    let bad = text.is_empty()
+        || text.len() > 256
+        || text == "."
+        || text == ".."
+        || text.contains(['/', '\\'])
+        || text.chars().any(char::is_control);
+    match bad {
+        false => Ok(text),
+        true => Err(format!(
+            "found {text:?}, expected 1 to 256 characters without slashes, such as fp.bus.control.v1"
+        )),
+    }
+}
+
+/// A URL of http or https. Credentials are refused and not repeated in the message.
+pub fn url(text: &str) -> Checked<String> {
+    let expected =
+        "expected http:// or https:// and a host, such as http://ig.example.net/v1/state";
+    if text.contains('@') {
+        return Err(format!("found a user or a password in the URL, {expected}"));
+    }
+    let wrong = || format!("found {text:?}, {expected}");
+    let uri: http::Uri = text.parse().map_err(|_| wrong())?;
+    let web = matches!(uri.scheme_str(), Some("http" | "https"));
+    match web && uri.host().is_some_and(|host| !host.is_empty()) {
+        true => Ok(text.to_owned()),
+        false => Err(wrong()),
+    }
+}
+
 /// A moment of event time.
 pub fn event_time(text: String) -> Checked<EventTime> {
     EventTime::parse_rfc3339(&text)

@@ -2,7 +2,7 @@
 //! [`worldstream_crds::names`], labels and owner from here, so that no child is without.
 
 mod jobs;
-mod pod;
+pub mod pod;
 mod records;
 mod roles;
 
@@ -70,10 +70,12 @@ resources! {
     ROLE: "rbac.authorization.k8s.io/v1" "Role" "roles";
     ROLE_BINDING: "rbac.authorization.k8s.io/v1" "RoleBinding" "rolebindings";
     JOB: "batch/v1" "Job" "jobs";
+    DEPLOYMENT: "apps/v1" "Deployment" "deployments";
     POD: "v1" "Pod" "pods";
     STREAM: "worldstream.io/v1alpha1" "WorldStream" "worldstreams";
     CLOCK: "worldstream.io/v1alpha1" "StreamClock" "streamclocks";
     CHECKPOINT: "worldstream.io/v1alpha1" "StreamCheckpoint" "streamcheckpoints";
+    TRIGGER: "worldstream.io/v1alpha1" "ReadyTrigger" "readytriggers";
 }
 
 /// Labels of a child; for an output with its label.

@@ -1,11 +1,13 @@
-//! The pod that verifies a world, builds a view or streams an output: meets the restricted Pod Security Standard,
+//! The pod that verifies a world, builds a view, streams an output or follows a control bus: meets the restricted Pod Security Standard,
 //! whatever the profile says.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
-use worldstream_crds::names;
+use worldstream_crds::{OracleSpec, ResourcesSpec, WorkerSpec, names};
 
 use super::{labels, merge};
-use crate::lower::{ENTRY, SCRATCH};
+use crate::lower::{ENTRY, Mounted, SCRATCH};
 use crate::validate::Validated;
 use crate::views::StreamView;
 
@@ -41,7 +43,7 @@ impl Kind {
 }
 
 /// Where the plan is mounted.
-const PLAN: &str = "/etc/worldstream/plan";
+pub const PLAN: &str = "/etc/worldstream/plan";
 /// The name of the one container.
 pub fn container() -> &'static str {
     "worldstream"
@@ -53,8 +55,50 @@ const BUILD_MARGIN: u64 = 128 << 20;
 /// How long a pod stays on a node that does not answer before it is given up.
 const NODE_PATIENCE_SECONDS: u32 = 30;
 
-/// The pod template. `run` is an environment that differs from start to start and is no part of
-/// what decides the pod.
+/// A claim that is mounted.
+pub struct Claim<'a> {
+    /// The volume's name in the pod.
+    pub name: String,
+    /// The PersistentVolumeClaim.
+    pub claim: &'a str,
+    /// Where it is mounted.
+    pub mount_path: &'a str,
+    /// The folder of it that is.
+    pub sub_path: Option<&'a str>,
+    /// Nothing is written to it.
+    pub read_only: bool,
+}
+
+/// What a pod is made of, whatever it is for.
+pub struct Mold<'a> {
+    /// The profile's `worker`: where it runs, and what it is labelled with.
+    pub worker: &'a WorkerSpec,
+    /// The ConfigMap with its plan.
+    pub plan: &'a str,
+    /// Secrets and certificates as files.
+    pub mounted: Vec<&'a Mounted>,
+    /// Its volumes.
+    pub claims: Vec<Claim<'a>>,
+    /// Its image.
+    pub image: &'a str,
+    /// The program's arguments.
+    pub arguments: Vec<String>,
+    /// The program's own environment.
+    pub environment: Vec<Value>,
+    /// What it asks for and may use.
+    pub resources: Value,
+    /// Its labels, besides those of the profile.
+    pub labels: Value,
+    /// Its ServiceAccount.
+    pub account: String,
+    /// How long it has to end.
+    pub grace: Duration,
+    /// When its container is started again.
+    pub restart: &'static str,
+}
+
+/// The pod template of a stream. `run` is an environment that differs from start to start and is no
+/// part of what decides the pod.
 pub fn template(
     stream: &StreamView,
     validated: &Validated,
@@ -63,17 +107,56 @@ pub fn template(
     plan: &str,
     image: &str,
 ) -> Value {
-    let (pods, worker) = (&validated.pods, &validated.pods.worker);
+    let pods = &validated.pods;
+    let builds = kind == Kind::Build;
+    let volumes = [
+        ("worlds", &pods.worlds, !builds, true),
+        ("cursors", &pods.cursors, false, !builds),
+        ("sorted", &pods.oracle.scratch, false, builds),
+    ];
+    let claims = volumes.into_iter().filter(|(_, _, _, mounted)| *mounted);
+    let claims = claims.filter_map(|(name, volume, read_only, _)| {
+        volume.as_ref().map(|volume| Claim {
+            name: name.to_owned(),
+            claim: &volume.persistent_volume_claim,
+            mount_path: &volume.mount_path,
+            sub_path: volume.sub_path.as_deref(),
+            read_only,
+        })
+    });
+    let mounted = pods.mounted.iter().filter(|file| kind.gets(&file.path));
+    let own = own_environment(stream, output);
+    cast(Mold {
+        worker: &pods.worker,
+        plan,
+        mounted: mounted.collect(),
+        claims: claims.collect(),
+        image,
+        arguments: arguments(stream, validated, kind, output),
+        environment: environment(&pods.worker, own),
+        resources: match builds {
+            true => resources_of_builds(&pods.oracle),
+            false => resources(pods.worker.resources.as_ref(), "100m", "192Mi", "512Mi"),
+        },
+        labels: labels(stream, Some(kind.component()), output),
+        account: names::role(&stream.key.name, kind.component()),
+        grace: pods.grace,
+        restart: "Never",
+    })
+}
+
+/// Makes the pod template: whatever the profile says, it meets the restricted standard.
+pub fn cast(mold: Mold<'_>) -> Value {
+    let worker = mold.worker;
     let mut volumes = vec![
-        json!({"name": "plan", "configMap": {"name": plan}}),
+        json!({"name": "plan", "configMap": {"name": mold.plan}}),
         json!({"name": "scratch", "emptyDir": {}}),
     ];
     let mut mounts = vec![
         json!({"name": "plan", "mountPath": PLAN, "readOnly": true}),
         json!({"name": "scratch", "mountPath": SCRATCH}),
     ];
-    let files = pods.mounted.iter().enumerate();
-    for (index, file) in files.filter(|(_, file)| kind.gets(&file.path)) {
+    for (index, file) in mold.mounted.iter().enumerate() {
         let name = format!("file-{index}");
         let items = json!([{"key": file.key, "path": ENTRY}]);
         volumes.push(match file.secret {
@@ -82,30 +165,24 @@ pub fn template(
         });
         mounts.push(json!({"name": name, "mountPath": file.folder, "readOnly": true}));
     }
-    let builds = kind == Kind::Build;
-    for (name, volume, read_only, mounted) in [
-        ("worlds", &pods.worlds, !builds, true),
-        ("cursors", &pods.cursors, false, !builds),
-        ("sorted", &pods.oracle.scratch, false, builds),
-    ] {
-        if let (Some(volume), true) = (volume, mounted) {
-            let claim = json!({"claimName": volume.persistent_volume_claim, "readOnly": read_only});
-            volumes.push(json!({"name": name, "persistentVolumeClaim": claim}));
-            let mut mount =
-                json!({"name": name, "mountPath": volume.mount_path, "readOnly": read_only});
-            if let Some(path) = &volume.sub_path {
-                mount["subPath"] = path.as_str().into();
-            }
-            mounts.push(mount);
+    for volume in mold.claims {
+        let (name, read_only) = (volume.name, volume.read_only);
+        let claim = json!({"claimName": volume.claim, "readOnly": read_only});
+        volumes.push(json!({"name": name, "persistentVolumeClaim": claim}));
+        let mut mount =
+            json!({"name": name, "mountPath": volume.mount_path, "readOnly": read_only});
+        if let Some(path) = volume.sub_path {
+            mount["subPath"] = path.into();
         }
+        mounts.push(mount);
     }
     let mut container = json!({
         "name": container(),
-        "image": image,
-        "args": arguments(stream, validated, kind, output),
-        "env": environment(stream, validated, output),
+        "image": mold.image,
+        "args": mold.arguments,
+        "env": mold.environment,
         "ports": [{"name": "metrics", "containerPort": 9090, "protocol": "TCP"}],
-        "resources": resources(validated, kind),
+        "resources": mold.resources,
         "securityContext": {
             "allowPrivilegeEscalation": false,
             "readOnlyRootFilesystem": true,
@@ -120,16 +197,13 @@ pub fn template(
     }
     let extra = &worker.pod_template;
     let mut pod_labels = json!(extra.labels);
-    merge(
-        &mut pod_labels,
-        labels(stream, Some(kind.component()), output),
-    );
+    merge(&mut pod_labels, mold.labels);
     let mut spec = json!({
-        "restartPolicy": "Never",
-        "serviceAccountName": names::role(&stream.key.name, kind.component()),
+        "restartPolicy": mold.restart,
+        "serviceAccountName": mold.account,
         "automountServiceAccountToken": true,
         "enableServiceLinks": false,
-        "terminationGracePeriodSeconds": pods.grace.as_secs(),
+        "terminationGracePeriodSeconds": mold.grace.as_secs(),
         "securityContext": {
             "runAsNonRoot": true,
             "runAsUser": USER,
@@ -140,7 +214,7 @@ pub fn template(
         },
         "containers": [container],
         "volumes": volumes,
-        "tolerations": tolerations(validated),
+        "tolerations": tolerations(worker),
     });
     for (field, value) in [
         ("imagePullSecrets", json!(worker.image_pull_secrets)),
@@ -194,15 +268,18 @@ fn arguments(
     arguments
 }
 
-/// Whose pod it is, from the pod itself, after what the profile adds: a later entry of a name
-/// counts.
-fn environment(stream: &StreamView, validated: &Validated, output: Option<&str>) -> Vec<Value> {
-    let field = |name: &str, path: &str| json!({"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}});
-    let own = [
-        field("POD_NAME", "metadata.name"),
-        field("POD_UID", "metadata.uid"),
-        field("POD_NAMESPACE", "metadata.namespace"),
-        field(
+/// A variable that the pod itself gives.
+pub fn of_pod(name: &str, path: &str) -> Value {
+    json!({"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}})
+}
+
+/// Whose pod it is, from the pod itself.
+fn own_environment(stream: &StreamView, output: Option<&str>) -> Vec<Value> {
+    vec![
+        of_pod("POD_NAME", "metadata.name"),
+        of_pod("POD_UID", "metadata.uid"),
+        of_pod("POD_NAMESPACE", "metadata.namespace"),
+        of_pod(
             "JOB_NAME",
             "metadata.labels['batch.kubernetes.io/job-name']",
         ),
@@ -212,42 +289,48 @@ fn environment(stream: &StreamView, validated: &Validated, output: Option<&str>)
             "name": "JOB_UID",
             "value": names::short_hash(&[&stream.uid, output.unwrap_or_default()]),
         }),
-    ];
+    ]
+}
+
+/// What the profile gives, and after it the program's own, which wins: a later entry of a name
+/// counts.
+pub fn environment(worker: &WorkerSpec, own: Vec<Value>) -> Vec<Value> {
     let named = |value: &Value| value["name"].as_str().unwrap_or_default().to_owned();
     let kept: Vec<String> = own.iter().map(named).collect();
-    let given = validated.pods.worker.env.iter().map(|it| json!(it));
+    let given = worker.env.iter().map(|it| json!(it));
     given
         .filter(|it| !kept.contains(&named(it)) && named(it) != super::jobs::TAKE_OVER)
-        .chain(own.iter().cloned())
+        .chain(own)
         .collect()
 }
 
-fn resources(validated: &Validated, kind: Kind) -> Value {
-    let (pods, builds) = (&validated.pods, kind == Kind::Build);
-    let given = match builds {
-        true => &pods.oracle.resources,
-        false => &pods.worker.resources,
-    };
+/// What the pod of a build asks for: its own memory, and what the kernel keeps of files.
+fn resources_of_builds(oracle: &OracleSpec) -> Value {
+    if let Some(given) = &oracle.resources {
+        return json!(given);
+    }
+    let memory = oracle.memory.0;
+    json!({
+        "requests": {"cpu": "250m", "memory": memory.to_string()},
+        "limits": {"memory": (memory + BUILD_MARGIN).to_string()},
+    })
+}
+
+/// What is asked for, and these where nothing is.
+pub fn resources(given: Option<&ResourcesSpec>, cpu: &str, memory: &str, most: &str) -> Value {
     match given {
         Some(resources) => json!(resources),
-        None if builds => {
-            let memory = pods.oracle.memory.0;
-            json!({
-                "requests": {"cpu": "250m", "memory": memory.to_string()},
-                "limits": {"memory": (memory + BUILD_MARGIN).to_string()},
-            })
-        }
         None => json!({
-            "requests": {"cpu": "100m", "memory": "192Mi"},
-            "limits": {"memory": "512Mi"},
+            "requests": {"cpu": cpu, "memory": memory},
+            "limits": {"memory": most},
         }),
     }
 }
 
 /// A node that is gone is given up after half a minute, not after the cluster's five: the pod's
 /// replacement is what the stream waits for. The profile may say otherwise.
-fn tolerations(validated: &Validated) -> Value {
-    let given = &validated.pods.worker.pod_template.tolerations;
+fn tolerations(worker: &WorkerSpec) -> Value {
+    let given = &worker.pod_template.tolerations;
     let mut all: Vec<Value> = given.iter().map(|it| json!(it)).collect();
     for key in [
         "node.kubernetes.io/not-ready",

@@ -99,7 +99,7 @@ pub(super) fn verify(
 }
 
 /// Whether a pod of a Job has said how it ended, or none is left that could.
-fn ended(situation: &Situation<'_>, job: &JobView) -> bool {
+pub(super) fn ended(situation: &Situation<'_>, job: &JobView) -> bool {
     let said = |pod: &PodView| pod.ended.as_ref().is_some_and(|it| it.code != 0);
     pods_of(situation, job).any(said) || !pods_of(situation, job).any(|pod| pod.lives())
 }

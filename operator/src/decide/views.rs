@@ -3,7 +3,7 @@
 
 use worldstream_crds::{ConditionReason, ViewState, ViewStatus};
 
-use super::verify::{failure, held_up};
+use super::verify::{ended, failure, held_up};
 use super::*;
 
 /// How far builds are.
@@ -126,6 +126,8 @@ fn follows<'a>(
     if job.failed.is_some() {
         return match again {
             true => next,
+            // Its pod says why, a moment later.
+            false if !ended(situation, job) => Next::Waits(job),
             false => Next::Failed(failure(situation, job, output)),
         };
     }

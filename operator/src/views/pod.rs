@@ -79,6 +79,26 @@ impl View for PodView {
 
     fn of(raw: Pod) -> Option<(Key, String, Self)> {
         let (key, name) = of_stream(&raw.metadata)?;
+        Some((key, name, PodView::read(raw)?))
+    }
+
+    /// A pod that ended and was removed before anybody looked ended all the same.
+    fn gone(mut self) -> Option<Self> {
+        if self.life == Life::Succeeded {
+            return None;
+        }
+        // Removed without having ended by itself: somebody's doing, no crash.
+        self.disrupted |= self.ended.is_none();
+        self.life = Life::Failed;
+        self.gone = true;
+        Some(self)
+    }
+}
+
+impl PodView {
+    /// What counts of a pod; none of one that the API server did not make yet.
+    pub fn read(raw: Pod) -> Option<Self> {
+        let name = raw.metadata.name.clone()?;
         let status = raw.status.unwrap_or_default();
         let condition = |kind: &str, value: &str| {
             status
@@ -107,8 +127,8 @@ impl View for PodView {
                 message: it.message.clone().unwrap_or_default(),
             })
             .or(waiting);
-        let view = PodView {
-            name: name.clone(),
+        Some(PodView {
+            name,
             uid: raw.metadata.uid.clone()?,
             job: owner(&raw.metadata, "Job"),
             life: match status.phase.as_deref() {
@@ -128,19 +148,6 @@ impl View for PodView {
             }),
             disrupted: condition("DisruptionTarget", "True").is_some(),
             gone: false,
-        };
-        Some((key, name, view))
-    }
-
-    /// A pod that ended and was removed before anybody looked ended all the same.
-    fn gone(mut self) -> Option<Self> {
-        if self.life == Life::Succeeded {
-            return None;
-        }
-        // Removed without having ended by itself: somebody's doing, no crash.
-        self.disrupted |= self.ended.is_none();
-        self.life = Life::Failed;
-        self.gone = true;
-        Some(self)
+        })
     }
 }

@@ -12,7 +12,21 @@ pub fn files() -> Vec<(String, String)> {
                 template(&text),
             )
         });
-    definitions.chain(profiles()).collect()
+    definitions.chain(profiles()).chain(parity()).collect()
+}
+
+/// What the chart of the platform in parity holds of others: the definitions, which helm installs
+/// before everything else so that the same release can have resources of them, and a profile.
+fn parity() -> Vec<(String, String)> {
+    let folder = "charts/worldstream-parity";
+    let definitions = worldstream_crds::crd_yaml()
+        .into_iter()
+        .map(|(name, text)| (format!("{folder}/crds/{name}"), text.to_string()));
+    let profile = profiles()
+        .into_iter()
+        .filter(|(name, _)| name.ends_with("/local_parity.yaml"))
+        .map(|(_, text)| (format!("{folder}/profiles/local_parity.yaml"), text));
+    definitions.chain(profile).collect()
 }
 
 /// A definition as a template of a chart: upgraded like any template, and kept when the release is

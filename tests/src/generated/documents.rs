@@ -1,22 +1,26 @@
-//! The page of the documents: every field of a StreamProfile and a WorldStream, from the schemas.
+//! The page of the documents: every field of a StreamProfile, a WorldStream and a ReadyTrigger, from
+//! the schemas.
 
 use serde_json::Value;
 
 use super::{cell, head};
+
+/// The kinds that people write.
+const WRITTEN: [&str; 3] = ["StreamProfile", "WorldStream", "ReadyTrigger"];
 
 /// A table a document.
 pub fn page() -> String {
     let mut text = head("Documents");
     text.push_str(
         "The documents that people write, as YAML, one or several in a file \
-         (`worldstream run -f FILE`). An unknown field or a wrong value is refused with file, line \
+         (`worldstream run -f FILE`, `worldstream ready -f FILE`). An unknown field or a wrong value is refused with file, line \
          and field. The same schemas are in `crds/*.yaml`. Samples: `config/samples/`, and the \
          built-in profiles in `config/profiles/`.\n\n\
          A duration is a number with a unit, or several: `500ms`, `5s`, `1m30s`, `1h`. Fields \
          marked * are required where their parent is given.\n",
     );
     for crd in worldstream_crds::crds() {
-        if !["StreamProfile", "WorldStream"].contains(&crd.spec.names.kind.as_str()) {
+        if !WRITTEN.contains(&crd.spec.names.kind.as_str()) {
             continue;
         }
         let value = serde_json::to_value(&crd).expect("a definition made of derived types is JSON");
@@ -36,8 +40,9 @@ pub fn resources() -> String {
     let mut text = head("Resources in a cluster");
     text.push_str(
         "Group `worldstream.io`, version `v1alpha1`, all namespaced, category `worldstream-all`. The \
-         specs of WorldStream and StreamProfile are on the page [documents](documents.md). What a \
-         rule refuses, the API server refuses when the document is applied; `kubectl explain` says \
+         specs of WorldStream, StreamProfile and ReadyTrigger are on the page \
+         [documents](documents.md). What a rule refuses, the API server refuses when the document is \
+         applied; `kubectl explain` says \
          the same as these tables.\n",
     );
     for crd in worldstream_crds::crds() {
@@ -83,7 +88,7 @@ pub fn resources() -> String {
             };
             text.push_str(&format!("| `{path}` | {} |\n", cell(&rule.message)));
         }
-        let written = ["StreamProfile", "WorldStream"].contains(&kind);
+        let written = WRITTEN.contains(&kind);
         for part in ["spec", "status"] {
             let part_schema = &schema["properties"][part];
             if !part_schema.is_object() || (part == "spec" && written) {

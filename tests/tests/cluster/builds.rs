@@ -170,6 +170,7 @@ pub fn a_view_that_cannot_be_built_is_said_and_mended(operator: &Operator) {
     raw_world(&space, "partial", ROWS, &[FRAUD]);
     std::fs::create_dir_all(view("partial")).unwrap();
     std::fs::write(view("partial").join("part-000000.parquet"), "half").unwrap();
+    open_to_all(&space.path("partial"));
     // A raw part that is none.
     raw_world(&space, "broken", ROWS, &[FRAUD]);
     let part = raw_parts(&space.path("broken")).remove(0);
@@ -299,7 +300,7 @@ pub fn a_killed_build_goes_on(operator: &Operator) {
         assert!(resumed > Some(0), "{status:#}");
     }
     let status = space.phase("goes-on", "Completed");
-    assert_eq!(status["outputs"][0]["rows"], 100, "{status:#}");
+    assert_eq!(status["outputs"][0]["sent"], 100, "{status:#}");
     assert_eq!(builds(&space).len(), 1, "the Job replaced its pod");
     let left = std::fs::read_dir(world.join("stream_view/ts_utc")).unwrap();
     let left: Vec<String> = left

@@ -12,14 +12,14 @@ pub fn the_lease_is_given_up_at_once_and_its_loss_is_the_end(operator: &Operator
     operator.scale(0);
     wait("operators that are gone", || operator.pods().is_empty());
     // Its process ended before its pod went.
-    assert_eq!(operator.holders(), [""; 0]);
+    assert_eq!(operator.holder("worldstream"), "");
 
     let mut process = Outside::start(operator, SYSTEM, "suite");
-    let leads = || operator.holders() == ["suite"];
+    let leads = || operator.holder(SYSTEM) == "suite";
     wait("a process that leads", leads);
     process.signal(Signal::Terminate);
     assert_eq!(process.end().code(), Some(0));
-    assert_eq!(operator.holders(), [""; 0]);
+    assert_eq!(operator.holder(SYSTEM), "");
 
     let mut process = Outside::start(operator, SYSTEM, "suite");
     wait("the next that leads", leads);

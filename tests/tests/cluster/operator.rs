@@ -58,10 +58,7 @@ impl Operator {
 
     /// One that is ready may still wait for the Lease of one that was here before.
     pub fn until_it_leads(&self) {
-        let leads = || {
-            let pods = self.pods();
-            self.holders().iter().any(|it| pods.contains(it))
-        };
+        let leads = || self.pods().contains(&self.holder("worldstream"));
         wait("an operator that leads", leads);
     }
 
@@ -70,9 +67,12 @@ impl Operator {
         self.names("pods", ".metadata.name")
     }
 
-    /// Who leads, by its Leases.
-    pub fn holders(&self) -> Vec<String> {
-        self.names("leases", ".spec.holderIdentity")
+    /// Who has a Lease; nobody: an empty name.
+    pub fn holder(&self, lease: &str) -> String {
+        let path = "jsonpath={.spec.holderIdentity}";
+        let get = ["-n", SYSTEM, "get", "lease", lease, "-o", path];
+        let get = get.iter().chain(&["--ignore-not-found"]);
+        self.bed.kubectl(get).unwrap().trim().to_owned()
     }
 
     /// A field of all objects of a kind beside it, where they have it.

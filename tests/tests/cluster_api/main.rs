@@ -5,4 +5,5 @@ mod changes;
 mod cluster;
 mod refused;
 mod refused_profiles;
+mod refused_triggers;
 mod seen;

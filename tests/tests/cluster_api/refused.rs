@@ -26,6 +26,12 @@ pub fn good(kind: &str) -> Value {
             "startFrom": "2026-01-01T00:00:00Z",
         }),
         "StreamProfile" => json!({ "gate": { "url": "http://ig" } }),
+        "ReadyTrigger" => json!({
+            "profile": "there",
+            "bus": { "kinesis": { "stream": "control" } },
+            "store": { "root": "s3://bucket" },
+            "scope": { "platformRunId": "platform_20260101T000000Z" },
+        }),
         "StreamClock" => json!({
             "revision": 2,
             "effectiveAt": "2026-01-01T09:00:00.000000Z",
@@ -86,6 +92,7 @@ fn what_the_cases_are_made_from_is_taken() {
         "StreamProfile",
         "StreamClock",
         "StreamCheckpoint",
+        "ReadyTrigger",
     ] {
         let taken = check(&document(kind, "tried", good(kind)));
         taken.unwrap_or_else(|said| panic!("{kind}: {said}"));

@@ -363,10 +363,7 @@ fn stores_of_worlds_and_builds_of_views() {
     refuse(&[
         profile(
             s3(json!({ "credentials": { "accessKeyId": key } })),
-            &[
-                "spec.world.s3.credentials.secretAccessKey",
-                "exactly one of file, env, secret",
-            ],
+            &["spec.world.s3.credentials.secretAccessKey: Required value"],
         ),
         profile(
             s3(json!({ "credentials": both, "anonymous": true })),

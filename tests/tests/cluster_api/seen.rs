@@ -46,6 +46,7 @@ fn samples_and_profiles_are_taken_as_they_are() {
         }
     }
     let expected = [
+        "ReadyTrigger",
         "StreamCheckpoint",
         "StreamClock",
         "StreamProfile",
@@ -67,7 +68,7 @@ fn definitions_are_established_and_warn_of_nothing() {
         .iter()
         .filter(|crd| crd["spec"]["group"] == "worldstream.io")
         .collect();
-    assert_eq!(ours.len(), 4);
+    assert_eq!(ours.len(), 5);
     for crd in ours {
         for condition in crd["status"]["conditions"].as_array().unwrap() {
             let bad = ["NonStructuralSchema", "NamesAccepted", "Established"]
@@ -183,6 +184,79 @@ fn columns_show_a_stream_as_it_is() {
 }
 
 #[test]
+fn columns_show_a_trigger_as_it_is() {
+    create(&document(
+        "ReadyTrigger",
+        "shown",
+        crate::refused::good("ReadyTrigger"),
+    ));
+    let ready = json!({ "type": "Ready", "status": "True", "reason": "Following", "message": "",
+        "lastTransitionTime": "2026-02-01T09:00:00Z" });
+    let status = json!({ "status": {
+        "conditions": [ready],
+        "bus": "kinesis:control",
+        "scope": "platform_20260101T000000Z",
+        "position": "{\"shard-0\": \"42\"}",
+        "active": 2,
+        "waiting": 3,
+        "counts": { "seen": 70, "started": 41, "streamed": 39, "skipped": 9, "deferred": 8,
+            "failed": 6, "invalid": 5 },
+        "newest": { "messageId": "m", "publishedAt": "2026-01-03T04:05:06Z" },
+        "last": [{ "messageId": "m", "status": "STREAMED", "worldStream": "shown-m-1" }],
+    } });
+    patch("rt/shown", true, false, &status).unwrap();
+    let narrow = kubectl(&["get", "readytriggers", "shown"], None).unwrap();
+    let wide = kubectl(&["get", "rt", "shown", "-o", "wide"], None).unwrap();
+    let words = |line: &str| {
+        line.split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let lines: Vec<&str> = narrow.lines().collect();
+    assert_eq!(
+        words(lines[0]).join(" "),
+        "NAME READY BUS SCOPE ACTIVE SEEN STARTED DEFERRED FAILED NEWEST AGE"
+    );
+    assert_eq!(
+        words(lines[1])[..9],
+        [
+            "shown",
+            "True",
+            "kinesis:control",
+            "platform_20260101T000000Z",
+            "2",
+            "70",
+            "41",
+            "3",
+            "6"
+        ]
+    );
+    let lines: Vec<&str> = wide.lines().collect();
+    let row = words(lines[1]);
+    assert_eq!(
+        row[row.len() - 6..],
+        ["Following", "there", "false", "9", "5", "shown-m-1"],
+        "{wide}"
+    );
+    // The eleventh message is one too many, and one reason has one count.
+    let many: Vec<Value> = (0..11)
+        .map(|it| json!({ "messageId": it.to_string() }))
+        .collect();
+    let said = patch(
+        "rt/shown",
+        true,
+        true,
+        &json!({ "status": { "last": many } }),
+    )
+    .unwrap_err();
+    assert!(said.contains("status.last"), "{said}");
+    let twice = json!({ "reason": "RUN_FACTS_INVALID", "count": 1 });
+    let twice = json!({ "status": { "failedByReason": [twice, twice] } });
+    let said = patch("rt/shown", true, true, &twice).unwrap_err();
+    assert!(said.contains("Duplicate value"), "{said}");
+}
+
+#[test]
 fn short_names_and_the_category_lead_to_each_kind() {
     let said = kubectl(
         &["api-resources", "--api-group=worldstream.io", "-o", "wide"],
@@ -194,6 +268,7 @@ fn short_names_and_the_category_lead_to_each_kind() {
         ("sp", "StreamProfile"),
         ("sclk", "StreamClock"),
         ("sckpt", "StreamCheckpoint"),
+        ("rt", "ReadyTrigger"),
     ] {
         let line = said
             .lines()
@@ -257,6 +332,23 @@ fn explain_teaches_every_field() {
             "streamcheckpoint.status",
             vec!["cursor", "epoch", "holderUid"],
         ),
+        (
+            "readytrigger.spec",
+            vec![
+                "concurrencyPolicy",
+                "historyLimit",
+                "control bus",
+                "-required-",
+            ],
+        ),
+        (
+            "readytrigger.status.counts",
+            vec!["SKIPPED_OUT_OF_SCOPE", "deferred"],
+        ),
+        (
+            "streamprofile.spec.ready.downstream",
+            vec!["requireActiveRunMatch", "condition", "state.json"],
+        ),
     ] {
         // Explained in full, so that what is below is there as well.
         let parts: Vec<&str> = kind.split('.').collect();
@@ -275,6 +367,7 @@ fn explain_teaches_every_field() {
         "streamprofile",
         "streamclock",
         "streamcheckpoint",
+        "readytrigger",
     ] {
         let said = kubectl(&["explain", kind, "--recursive"], None).unwrap();
         assert!(

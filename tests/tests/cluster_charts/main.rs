@@ -4,4 +4,5 @@
 mod alerts;
 mod helm;
 mod installed;
+mod parity;
 mod rendered;

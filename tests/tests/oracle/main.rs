@@ -8,3 +8,4 @@ mod order;
 mod refusals;
 mod remote;
 mod sealed;
+mod uploaded;

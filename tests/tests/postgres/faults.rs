@@ -129,7 +129,8 @@ fn a_connection_that_is_cut_between_send_and_commit() {
     let bed = Bed::new();
     bed.remember_cursors();
     let relay = Relay::start(&bed.server.address());
-    let gate = GateProcess::start(bed.path(), &["--fault", "latency=8ms"]);
+    // So slow that the stream outlasts the rounds, however long a busy machine takes for them.
+    let gate = GateProcess::start(bed.path(), &["--fault", "latency=60ms"]);
     let dsn = bed.server.dsn_by("stream", &relay.address);
     let running = careful(bed.stream_by(&gate.url, &dsn)).command().start();
     for round in 1..=4 {

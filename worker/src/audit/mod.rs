@@ -6,6 +6,7 @@ pub mod queue;
 pub mod receipt;
 pub mod records;
 pub mod session;
+pub mod story;
 
 pub use chain::Chain;
 pub use event::{Event, FlushReason, StreamedWorld};

@@ -105,6 +105,36 @@ impl Records {
         }
     }
 
+    /// The names of what lies directly in a folder (empty: where all records are), sorted; folders
+    /// left out. None if there is no such folder.
+    pub async fn list(&self, relative: &str) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        match self {
+            Records::Folder(folder) => {
+                let folder = folder.join(relative);
+                let cannot = |error: &std::io::Error| disk::cannot("list", &folder, error);
+                let listed = match std::fs::read_dir(&folder) {
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(names),
+                    listed => listed.map_err(|error| cannot(&error))?,
+                };
+                for entry in listed {
+                    let entry = entry.map_err(|error| cannot(&error))?;
+                    if entry.path().is_file() {
+                        names.push(entry.file_name().to_string_lossy().into_owned());
+                    }
+                }
+            }
+            Records::Bucket { store, base, .. } => {
+                let listed = store.folder(&s3::below(base.clone(), relative)).await;
+                let listed = listed.map_err(|error| self.cannot("list", relative, &error))?;
+                let objects = listed.objects.iter();
+                names.extend(objects.filter_map(|it| it.location.filename().map(str::to_owned)));
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
     /// Writes a record in place of the one that is there, unless `keep` says of that one's bytes
     /// that it must stay. In S3, nothing that another writer wrote meanwhile is lost: it is looked
     /// at, too.

@@ -18,7 +18,8 @@ Examples:
   curl http://127.0.0.1:8081/v1/dev/faults -d '[\"stall:events=0..10\"]'
 
 Routes: POST /v1/ingest/push, GET /healthz, GET /metrics, GET /v1/ops/summary,
-GET and POST /v1/dev/faults (a JSON list of faults; replaces those in force).";
+GET and POST /v1/dev/faults (a JSON list of faults; replaces those in force),
+GET /v1/dev/record?from=BYTES (whole lines of --record, 8 MiB at most; none at its end).";
 
 /// Run an Ingestion Gate for development: it answers as the real one does, remembers what it
 /// admitted, and misbehaves on demand

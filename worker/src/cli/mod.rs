@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand, and what they share: logs, colours, and how a
 //! process says why it failed.
 
+pub mod audit;
 pub mod build_view;
 pub mod checkpoints;
 pub mod demo;
@@ -12,8 +13,11 @@ pub mod plan;
 pub mod pod;
 pub mod preflight;
 pub mod quiet;
+pub mod ready;
 pub mod run;
 pub mod sample;
+pub mod trigger;
+pub mod validate;
 pub mod worker;
 
 use clap::{Parser, Subcommand};
@@ -70,12 +74,20 @@ pub enum Command {
     Demo(demo::DemoArgs),
     /// Build, seal, check and show worlds
     Oracle(oracle::OracleArgs),
+    /// See whether the platform works: smoke, completion, failure paths
+    Validate(validate::ValidateArgs),
     /// Verify a world for a WorldStream, in its cluster
     Preflight(preflight::PreflightArgs),
     /// Build the view of an output for a WorldStream, in its cluster
     BuildView(build_view::BuildViewArgs),
     /// Stream one output of a WorldStream, in its cluster
     Worker(worker::WorkerArgs),
+    /// Follow a control bus, and stream the world of each READY message
+    Ready(ready::ReadyArgs),
+    /// Tell the story of a platform run
+    Audit(audit::AuditArgs),
+    /// Follow the control bus of a ReadyTrigger, in its cluster
+    Trigger(trigger::TriggerArgs),
     /// Print shell completions
     Completions(pages::CompletionsArgs),
     /// Print the manual page
@@ -123,9 +135,13 @@ pub fn main(cli: Cli) -> ExitCode {
             .map_err(Into::into)
             .map(done),
         Command::Oracle(args) => oracle::run(&args, json, &mut out),
+        Command::Validate(args) => validate::run(&args, json, &mut out),
         Command::Preflight(args) => preflight::run(&args),
         Command::BuildView(args) => build_view::run(&args),
         Command::Worker(args) => worker::run(&args),
+        Command::Ready(args) => ready::run(&args, json, &mut out),
+        Command::Audit(args) => audit::run(&args, json, &mut out),
+        Command::Trigger(args) => trigger::run(&args),
         Command::Completions(args) => pages::completions(&args, &mut out)
             .map_err(Into::into)
             .map(done),

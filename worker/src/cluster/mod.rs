@@ -19,7 +19,7 @@ pub mod preflight;
 pub mod record;
 pub mod report;
 mod reporter;
-mod serve;
+pub(crate) mod serve;
 mod watch;
 mod watched;
 pub mod worker;

@@ -29,8 +29,20 @@ pub async fn listen(addr: SocketAddr) -> Result<TcpListener> {
     })
 }
 
-/// Serves for ever. `metrics` gives the text of a scrape.
-pub async fn serve(listener: TcpListener, metrics: Arc<dyn Fn() -> String + Send + Sync>) {
+/// Gives the text of a scrape.
+pub type Scrape = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// Serves for ever.
+pub async fn serve(listener: TcpListener, metrics: Scrape) {
+    serve_more(listener, metrics, Arc::new(|| true)).await;
+}
+
+/// Serves for ever; `/readyz` says what `ready` does.
+pub async fn serve_more(
+    listener: TcpListener,
+    metrics: Scrape,
+    ready: Arc<dyn Fn() -> bool + Send + Sync>,
+) {
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -40,9 +52,9 @@ pub async fn serve(listener: TcpListener, metrics: Arc<dyn Fn() -> String + Send
                 continue;
             }
         };
-        let metrics = metrics.clone();
+        let (metrics, ready) = (metrics.clone(), ready.clone());
         let answering = service_fn(move |request| {
-            let answer = answer(&request, metrics.as_ref());
+            let answer = answer(&request, metrics.as_ref(), ready.as_ref());
             async move { Ok::<_, Infallible>(answer) }
         });
         tokio::spawn(
@@ -54,11 +66,22 @@ pub async fn serve(listener: TcpListener, metrics: Arc<dyn Fn() -> String + Send
     }
 }
 
-fn answer(request: &Request<Incoming>, metrics: &dyn Fn() -> String) -> Response<Full<Bytes>> {
+fn answer(
+    request: &Request<Incoming>,
+    metrics: &dyn Fn() -> String,
+    ready: &dyn Fn() -> bool,
+) -> Response<Full<Bytes>> {
     let (status, kind, text) = match request.uri().path() {
         "/metrics" => (StatusCode::OK, OPEN_METRICS, metrics()),
         // Whoever answers is alive: one that waits for a gate or a clock is as it should be.
         "/healthz" => (StatusCode::OK, "text/plain", "ok\n".to_owned()),
+        "/readyz" => match ready() {
+            true => (StatusCode::OK, "text/plain", "ok\n".to_owned()),
+            false => {
+                let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+                (unavailable, "text/plain", "not ready\n".to_owned())
+            }
+        },
         _ => (
             StatusCode::NOT_FOUND,
             "text/plain",

@@ -42,6 +42,14 @@ impl Reply {
         }
     }
 
+    /// Lines of JSON.
+    pub fn lines(body: Vec<u8>) -> Self {
+        Reply {
+            content_type: "application/x-ndjson",
+            ..Reply::json(200, body)
+        }
+    }
+
     /// The metrics.
     pub fn metrics(text: String) -> Self {
         Reply {

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Seek, Write};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -16,6 +17,9 @@ use super::check::{Checker, Event, Push, first_half};
 use crate::failure::{Failure, Result};
 use crate::gate::Decision;
 use crate::time::EventTime;
+
+/// Bytes of the record that are read at a time; longer than any envelope.
+pub const PAGE: u64 = 8 << 20;
 
 /// When a push arrived, before its body was read.
 #[derive(Clone, Copy, Debug)]
@@ -162,6 +166,22 @@ impl Books {
     /// How many events are known.
     pub fn known(&self) -> u64 {
         self.seen.len() as u64
+    }
+
+    /// Whole lines of the record from a byte on, at most [`PAGE`] of them at a time; nothing at its
+    /// end. None without a record.
+    ///
+    /// Errors: the record cannot be read.
+    pub fn page(&self, from: u64) -> io::Result<Option<Vec<u8>>> {
+        let Some(record) = &self.record else {
+            return Ok(None);
+        };
+        let length = record.length.saturating_sub(from).min(PAGE);
+        let mut page = vec![0; length as usize];
+        record.file.read_exact_at(&mut page, from)?;
+        let whole = page.iter().rposition(|byte| *byte == b'\n');
+        page.truncate(whole.map_or(0, |end| end + 1));
+        Ok(Some(page))
     }
 
     /// Whether arrivals are written down.

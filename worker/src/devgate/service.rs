@@ -145,6 +145,8 @@ impl Shared {
             ("/v1/dev/faults", &Method::POST) => self.post_faults(request).await,
             ("/v1/dev/faults", &Method::GET) => json_of(&self.faults().specs()),
             ("/v1/dev/faults", _) => Reply::method_not_allowed("GET, POST"),
+            ("/v1/dev/record", &Method::GET) => self.record(request.uri().query()),
+            ("/v1/dev/record", _) => Reply::method_not_allowed("GET"),
             ("/healthz", &Method::GET) => Reply::json(200, &br#"{"status":"ok"}"#[..]),
             ("/metrics", &Method::GET) => Reply::metrics(self.counts.text()),
             ("/v1/ops/summary", &Method::GET) => json_of(&self.summary()),
@@ -175,6 +177,25 @@ impl Shared {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
+    }
+
+    /// What was admitted, from the byte that `from=` names on.
+    fn record(&self, query: Option<&str>) -> Reply {
+        let from = query.map_or(Ok(0), |query| {
+            query.strip_prefix("from=").unwrap_or("?").parse()
+        });
+        let Ok(from) = from else {
+            let body = r#"{"error":"BAD_QUERY","detail":"expected from=BYTES"}"#;
+            return Reply::json(400, body);
+        };
+        match lock(&self.books).page(from) {
+            Ok(Some(page)) => Reply::lines(page),
+            Ok(None) => Reply::not_found(),
+            Err(error) => {
+                tracing::error!("what was admitted cannot be read: {error}");
+                Reply::internal_error()
+            }
+        }
     }
 
     async fn post_faults(&self, request: Request<Incoming>) -> Reply {

@@ -527,6 +527,28 @@ fn records_what_was_admitted_in_order_and_knows_it_after_a_restart() {
         assert_eq!(found, expected);
     };
     recorded(31);
+    // Read from outside as well, from any byte on.
+    let whole = fs::read(&record).unwrap();
+    for from in [0, 1_000, whole.len()] {
+        let target = format!("/v1/dev/record?from={from}");
+        let page = client.request("GET", &target, "", b"");
+        assert_eq!((page.status, &page.body[..]), (200, &whole[from..]));
+        assert_eq!(page.headers["content-type"], "application/x-ndjson");
+    }
+    let beyond = client.request("GET", "/v1/dev/record?from=99999999", "", b"");
+    assert_eq!((beyond.status, &beyond.body[..]), (200, &b""[..]));
+    assert_eq!(
+        client
+            .request("GET", "/v1/dev/record?till=1", "", b"")
+            .status,
+        400
+    );
+    assert_eq!(
+        Client::new(&started(|_| {}))
+            .request("GET", "/v1/dev/record", "", b"")
+            .status,
+        404
+    );
     let found = spawn(GateConfig {
         record: Some(record.clone()),
         ..GateConfig::default()

@@ -73,11 +73,29 @@ impl Replay {
         Self::of(plan, world, store.as_ref()).await
     }
 
+    /// [`Replay::prepare`] with the records of the run at a place that was opened: where the plan's
+    /// `run_dir` is reached otherwise than its world.
+    pub async fn prepare_in(plan: StreamPlan, records: Records) -> Result<Replay> {
+        let world = crate::world::verify(&plan.world).await?;
+        let store = checkpoint::open(&plan.checkpoint.store)?;
+        Self::within(plan, world, store.as_ref(), records).await
+    }
+
     /// A replay of a world that was verified, with the checkpoints of a store: takes them all.
     pub async fn of(
         plan: StreamPlan,
         world: VerifiedWorld,
         store: &dyn CheckpointStore,
+    ) -> Result<Replay> {
+        let records = Records::open(&plan.run_dir, &plan.world.s3)?;
+        Self::within(plan, world, store, records).await
+    }
+
+    async fn within(
+        plan: StreamPlan,
+        world: VerifiedWorld,
+        store: &dyn CheckpointStore,
+        records: Records,
     ) -> Result<Replay> {
         let started_at = EventTime::wall_now();
         for warning in &world.warnings {
@@ -90,7 +108,6 @@ impl Replay {
             .iter()
             .map(|_| GateClient::new(&plan.gate))
             .collect::<Result<_>>()?;
-        let records = Records::open(&plan.run_dir, &plan.world.s3)?;
         let session = Arc::new(SessionLog::on(&records, &plan.identity.platform_run_id)?);
         session.append(&Event::world_selected(&world.root))?;
         session.flush().await?;

@@ -1,10 +1,11 @@
 //! The Oracle Store's tools: views are built ([`crate::view::build`]), worlds sealed ([`seal`]),
-//! checked ([`check`]) and shown ([`show`]).
+//! checked ([`check`]), shown ([`show`]) and taken to S3 ([`upload`]).
 
 pub mod check;
 mod checks;
 pub mod seal;
 pub mod show;
+pub mod upload;
 
 use worldstream_crds::Reason;
 

@@ -172,7 +172,10 @@ fn broken() -> Vec<Case> {
         bad_file(
             "spec: {}\n",
             usage,
-            &["kind: found \"\"", "WorldStream or StreamProfile"],
+            &[
+                "kind: found \"\"",
+                "WorldStream, StreamProfile or ReadyTrigger",
+            ],
         ),
         bad_file(
             &but("kind: WorldStream", "kind: Worldstream"),

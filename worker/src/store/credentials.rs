@@ -1,4 +1,4 @@
-//! Who we say that we are to S3: the profile's own credentials, else the first of AWS's ambient
+//! Who we say that we are to AWS: a document's own credentials, else the first of AWS's ambient
 //! sources that there is. Which one it is, is decided once; what it holds is read again.
 
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ use super::container::Container;
 use super::http::Connector;
 use super::shared::{self, Settings};
 use crate::failure::{Failure, Result, chain};
-use crate::plan::{S3CredentialsPlan, S3Plan, SecretSource};
+use crate::plan::{S3CredentialsPlan, SecretSource};
 use crate::secret;
 
 /// Credentials, and where they are from, for messages.
@@ -54,19 +54,38 @@ impl From<NoCredentials> for object_store::Error {
     }
 }
 
+/// Whether it is worth another try, where credentials were asked for and not given.
+pub(crate) fn is_passing(error: &object_store::Error) -> bool {
+    let mut link: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = link {
+        if let Some(none) = error.downcast_ref::<NoCredentials>() {
+            return none.passing;
+        }
+        link = error.source();
+    }
+    true
+}
+
 /// The environment's variables; empty ones count as unset, as they do for AWS's tools.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Environment(BTreeMap<String, String>);
+#[derive(Debug, Clone)]
+pub(super) struct Environment {
+    variables: BTreeMap<String, String>,
+    /// What asks, as documents call it: `world.s3`.
+    user: &'static str,
+}
 
 impl Environment {
-    /// This process's, those of AWS.
-    pub fn of_process() -> Self {
+    /// This process's, those of AWS, for a part of a document such as `world.s3`.
+    pub fn of_process(user: &'static str) -> Self {
         let variables = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .filter(|(name, value)| {
                 (name.starts_with("AWS_") || name == "HOME") && !value.is_empty()
             });
-        Environment(variables.collect())
+        Environment {
+            variables: variables.collect(),
+            user,
+        }
     }
 
     #[cfg(test)]
@@ -74,12 +93,15 @@ impl Environment {
         let owned = given
             .iter()
             .map(|(name, value)| ((*name).into(), (*value).into()));
-        Environment(owned.collect())
+        Environment {
+            variables: owned.collect(),
+            user: "world.s3",
+        }
     }
 
     /// A variable.
     pub fn get(&self, name: &str) -> Option<String> {
-        self.0.get(name).cloned()
+        self.variables.get(name).cloned()
     }
 
     /// The first of these that is set.
@@ -114,7 +136,8 @@ impl Environment {
             Some(path) => match std::fs::read_to_string(&path) {
                 Ok(text) => Ok(text),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
-                Err(error) => Err(bad(&path.display().to_string())
+                Err(error) => Err(self
+                    .bad(&path.display().to_string())
                     .found("a file of AWS profiles that cannot be read")
                     .cause(&error)),
             },
@@ -124,30 +147,31 @@ impl Environment {
         match (shared::profile(&credentials, &config, &name), asked) {
             (Some(settings), _) => Ok(Some((name, settings))),
             (None, None) => Ok(None),
-            (None, Some(name)) => Err(bad("AWS_PROFILE")
+            (None, Some(name)) => Err(self
+                .bad("AWS_PROFILE")
                 .found(format!("{name:?}, which neither file of AWS profiles has"))
                 .expected("a profile of ~/.aws/credentials or ~/.aws/config")),
         }
     }
+
+    fn bad(&self, object: &str) -> Failure {
+        Failure::new(Reason::StreamFailed, object).field(format!("{}.credentials", self.user))
+    }
 }
 
-fn bad(object: &str) -> Failure {
-    Failure::new(Reason::StreamFailed, object).field("world.s3.credentials")
-}
-
-/// The credentials that a plan names, else the first of: the environment, a web identity, a
+/// A plan's own credentials, else the first of: the environment, a web identity, a
 /// profile of the shared files, the container's, the instance's.
 ///
 /// # Errors
 /// `STREAM_FAILED` where the source that counts is incomplete or cannot be read.
 pub(super) fn find(
-    plan: &S3Plan,
+    own: Option<&S3CredentialsPlan>,
     environment: &Environment,
     region: &str,
     connector: &Connector,
 ) -> Result<Found> {
-    if let Some(own) = &plan.credentials {
-        return own_credentials(own);
+    if let Some(own) = own {
+        return own_credentials(own, environment.user);
     }
     let keys = (
         environment.get("AWS_ACCESS_KEY_ID"),
@@ -165,7 +189,8 @@ pub(super) fn find(
         }
         (None, None) => {}
         _ => {
-            return Err(bad("the environment")
+            return Err(environment
+                .bad("the environment")
                 .found("one of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
                 .expected("both or neither"));
         }
@@ -182,7 +207,7 @@ pub(super) fn find(
         return Ok(found);
     }
     let container = Container::of(environment, connector.client.clone())
-        .map_err(|text| bad("the environment").detail(text))?;
+        .map_err(|text| environment.bad("the environment").detail(text))?;
     if let Some(container) = container {
         return Ok(Found {
             provider: Arc::new(FromContainer {
@@ -208,21 +233,20 @@ fn fixed(key_id: String, secret_key: String, token: Option<String>, source: &str
 
 /// The plan's own, read now, so that a mistake shows early, and again at each request, so that
 /// new ones count at once.
-fn own_credentials(plan: &S3CredentialsPlan) -> Result<Found> {
-    read_own(plan)?;
+fn own_credentials(plan: &S3CredentialsPlan, user: &'static str) -> Result<Found> {
+    read_own(plan, user)?;
     Ok(Found {
-        provider: Arc::new(Own(plan.clone())),
+        provider: Arc::new(Own(plan.clone(), user)),
         source: format!(
-            "{} (world.s3.credentials)",
+            "{} ({user}.credentials)",
             secret::place(&plan.access_key_id)
         ),
     })
 }
 
-fn read_own(plan: &S3CredentialsPlan) -> Result<AwsCredential> {
+fn read_own(plan: &S3CredentialsPlan, user: &str) -> Result<AwsCredential> {
     let text = |source: &SecretSource, field: &str| {
-        let bad =
-            || Failure::new(Reason::StreamFailed, "world.s3").field(format!("credentials.{field}"));
+        let bad = || Failure::new(Reason::StreamFailed, user).field(format!("credentials.{field}"));
         let bytes = secret::read(source, bad)?;
         let text = String::from_utf8(bytes).ok();
         text.filter(|text| text.bytes().all(|byte| (b'!'..=b'~').contains(&byte)))
@@ -261,7 +285,8 @@ fn of_profile(
             return Ok(Some(fixed(key_id, secret_key, token, &source)));
         }
         (Some(_), None) | (None, Some(_)) if role.is_none() => {
-            return Err(bad(&source)
+            return Err(environment
+                .bad(&source)
                 .found("one of aws_access_key_id and aws_secret_access_key")
                 .expected("both"));
         }
@@ -276,10 +301,12 @@ fn of_profile(
     let other = other.into_iter().find(|key| settings.contains_key(*key));
     let asked = environment.first(&["AWS_PROFILE", "AWS_DEFAULT_PROFILE"]);
     match (other, asked) {
-        (Some(key), _) => Err(bad(&source)
+        (Some(key), _) => Err(environment
+            .bad(&source)
             .found(format!("{key}, which this program does not follow"))
             .expected("aws_access_key_id and aws_secret_access_key, or role_arn and web_identity_token_file")),
-        (None, Some(_)) => Err(bad(&source)
+        (None, Some(_)) => Err(environment
+            .bad(&source)
             .found("no credentials")
             .expected("aws_access_key_id and aws_secret_access_key")),
         (None, None) => Ok(None),
@@ -305,31 +332,44 @@ fn web_identity(
         .with_config(AmazonS3ConfigKey::RoleSessionName, session)
         .with_config(AmazonS3ConfigKey::StsEndpoint, endpoint.as_str());
     let source = format!("the web identity of {role} at {endpoint}");
-    ambient(builder, connector, source, true)
+    ambient(builder, connector, environment, source, true)
 }
 
 /// The instance's own, the last that is looked for.
 fn instance(environment: &Environment, connector: &Connector) -> Result<Found> {
     let off = environment.get("AWS_EC2_METADATA_DISABLED");
     if off.is_some_and(|off| off.eq_ignore_ascii_case("true")) {
-        return Err(bad("the environment").found("no credentials").expected(
-            "world.s3.credentials, world.s3.anonymous, or one of AWS's sources: the environment, \
-             a web identity, a profile, a container",
-        ));
+        let user = environment.user;
+        let anonymous = match user {
+            "world.s3" => ", world.s3.anonymous",
+            _ => "",
+        };
+        let expected = format!(
+            "{user}.credentials{anonymous}, or one of AWS's sources: the environment, a web \
+             identity, a profile, a container"
+        );
+        return Err(environment
+            .bad("the environment")
+            .found("no credentials")
+            .expected(expected));
     }
     let mut builder = AmazonS3Builder::new();
     if let Some(url) = environment.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") {
         builder = builder.with_metadata_endpoint(url.trim_end_matches('/'));
     }
-    let source = "this instance, as no other source has any (world.s3.credentials, the \
-                  environment, a web identity, a profile, a container)";
+    let source = format!(
+        "this instance, as no other source has any ({}.credentials, the environment, a web \
+         identity, a profile, a container)",
+        environment.user
+    );
     // Outside of AWS nobody answers, ever.
-    ambient(builder, connector, source.to_owned(), false)
+    ambient(builder, connector, environment, source, false)
 }
 
 fn ambient(
     builder: AmazonS3Builder,
     connector: &Connector,
+    environment: &Environment,
     source: String,
     patient: bool,
 ) -> Result<Found> {
@@ -342,7 +382,7 @@ fn ambient(
             ..RetryConfig::default()
         })
         .build();
-    let built = built.map_err(|error| bad(&source).cause(&error))?;
+    let built = built.map_err(|error| environment.bad(&source).cause(&error))?;
     Ok(Found {
         provider: Arc::new(Ambient {
             inner: built.credentials().clone(),
@@ -358,7 +398,7 @@ type Getting<'a> =
     Pin<Box<dyn Future<Output = object_store::Result<Arc<AwsCredential>>> + Send + 'a>>;
 
 #[derive(Debug)]
-struct Own(S3CredentialsPlan);
+struct Own(S3CredentialsPlan, &'static str);
 
 impl CredentialProvider for Own {
     type Credential = AwsCredential;
@@ -370,7 +410,7 @@ impl CredentialProvider for Own {
     {
         Box::pin(async move {
             // A Secret that is being replaced may be away for a moment.
-            read_own(&self.0).map(Arc::new).map_err(|failure| {
+            read_own(&self.0, self.1).map(Arc::new).map_err(|failure| {
                 let (text, passing) = (failure.message(), true);
                 NoCredentials { text, passing }.into()
             })

@@ -28,7 +28,7 @@ const IDLE: Duration = Duration::from_secs(30);
 
 /// The thread on which all stores' requests are sent and their answers read. Callers come and go
 /// with runtimes of their own; connections that are kept must not depend on any of them.
-pub(super) fn io() -> Result<Handle> {
+pub(crate) fn io() -> Result<Handle> {
     static IO: OnceLock<std::result::Result<Handle, String>> = OnceLock::new();
     let started = IO.get_or_init(|| {
         let runtime = Builder::new_current_thread()

@@ -6,6 +6,7 @@ mod credentials;
 mod error;
 mod http;
 pub mod s3;
+pub(crate) mod service;
 mod shared;
 mod upload;
 
@@ -26,7 +27,9 @@ use object_store::{
 use tokio::runtime::Handle;
 use tracing::warn;
 
+pub(crate) use credentials::is_passing;
 pub use error::{StoreError, Tries, Trouble};
+pub(crate) use http::io;
 
 /// The first pause between two attempts, doubled up to [`LONGEST_PAUSE`], each with a random part
 /// of up to the same length.

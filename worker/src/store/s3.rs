@@ -1,10 +1,13 @@
 //! A bucket in S3, or in a store that speaks its language.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use object_store::RetryConfig;
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::client::{HttpConnector as _, HttpRequestBody};
 use object_store::path::{Path, PathPart};
+use object_store::signer::Signer as _;
+use object_store::{ClientOptions, RetryConfig};
 use worldstream_crds::Reason;
 
 use super::credentials::{self, Environment};
@@ -60,11 +63,65 @@ pub fn below(base: Path, relative: &str) -> Path {
 /// `STREAM_FAILED` for `world.s3`: certificates or credentials that cannot be read, and where no
 /// credentials are to be found at all.
 pub fn open(plan: &S3Plan, bucket: &str) -> Result<Store> {
+    let (bucket, remote, _) = connect(plan, bucket)?;
+    Ok(Store {
+        objects: Arc::new(bucket),
+        remote: Some(remote),
+    })
+}
+
+/// Makes a bucket; false if it is there already.
+///
+/// # Errors
+/// As [`open`], and `STREAM_FAILED` where the store does not make it.
+pub async fn make_bucket(plan: &S3Plan, bucket: &str) -> Result<bool> {
+    let (objects, remote, connector) = connect(plan, bucket)?;
+    let region = Environment::of_process("world.s3").region(plan.region.as_deref())?;
+    let failed = || Failure::new(Reason::StreamFailed, format!("{SCHEME}{bucket}"));
+    let client = connector.connect(&ClientOptions::new());
+    let client = client.map_err(|error| failed().cause(&error))?;
+    let objects = Arc::new(objects);
+    let store = Store {
+        objects: objects.clone(),
+        remote: Some(remote),
+    };
+    // The oldest region is the one that is meant where none is said.
+    let body = match region.as_str() {
+        "us-east-1" => String::new(),
+        region => format!(
+            "<CreateBucketConfiguration><LocationConstraint>{region}</LocationConstraint>\
+             </CreateBucketConfiguration>"
+        ),
+    };
+    let generic = |error| object_store::Error::Generic {
+        store: "S3",
+        source: error,
+    };
+    let made = store.tried(|| async {
+        let url = objects
+            .signed_url(::http::Method::PUT, &Path::default(), SIGNED_FOR)
+            .await?;
+        let request = ::http::Request::put(url.as_str())
+            .body(HttpRequestBody::from(body.clone()))
+            .map_err(|error| generic(Box::new(error)))?;
+        let answer = client.execute(request).await;
+        let answer = answer.map_err(|error| generic(Box::new(error)))?;
+        // A conflict: there is one of this name.
+        Ok(answer.status().is_success())
+    });
+    made.await.map_err(|error| error.explain(failed()))
+}
+
+/// How long a request that is signed in its URL may be under way.
+const SIGNED_FOR: Duration = Duration::from_secs(60);
+
+/// The bucket as `object_store` knows it, what is needed to try again, and its connections.
+fn connect(plan: &S3Plan, bucket: &str) -> Result<(AmazonS3, Remote, Connector)> {
     let connector = Connector {
         client: http::client(plan.ca_file.as_deref())?,
         io: http::io()?,
     };
-    let environment = Environment::of_process();
+    let environment = Environment::of_process("world.s3");
     let region = environment.region(plan.region.as_deref())?;
     let endpoint = plan
         .endpoint
@@ -104,7 +161,8 @@ pub fn open(plan: &S3Plan, bucket: &str) -> Result<Store> {
             "an anonymous request".to_owned()
         }
         false => {
-            let found = credentials::find(plan, &environment, &region, &connector)?;
+            let found =
+                credentials::find(plan.credentials.as_ref(), &environment, &region, &connector)?;
             builder = builder.with_credentials(found.provider);
             format!("credentials of {}", found.source)
         }
@@ -114,19 +172,17 @@ pub fn open(plan: &S3Plan, bucket: &str) -> Result<Store> {
             .field("world.s3")
             .cause(&error)
     })?;
-    Ok(Store {
-        objects: Arc::new(bucket),
-        remote: Some(Remote {
-            io: connector.io,
-            bounds: Bounds {
-                attempts: plan.attempts,
-                within: plan.unavailable_for,
-            },
-            place: place.into(),
-            credentials: credentials.into(),
-            away: Arc::default(),
-        }),
-    })
+    let remote = Remote {
+        io: connector.io.clone(),
+        bounds: Bounds {
+            attempts: plan.attempts,
+            within: plan.unavailable_for,
+        },
+        place: place.into(),
+        credentials: credentials.into(),
+        away: Arc::default(),
+    };
+    Ok((bucket, remote, connector))
 }
 
 #[cfg(test)]

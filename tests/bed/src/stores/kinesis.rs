@@ -9,12 +9,16 @@ use crate::error::{BedError, Doing as _, Result};
 use crate::pins::Kit;
 use crate::place::Place;
 
-/// A Kinesis that runs. Its streams are in its memory: they end with its process.
+/// The file of what it keeps.
+const KEPT: &str = "streams.json";
+
+/// A Kinesis that runs. Its streams are in its memory, and written to a file soon after each
+/// change ([`KinesisServer::kept`]): one that is started again has them.
 #[derive(Debug)]
 pub struct KinesisServer {
     /// The process.
     pub server: Server,
-    #[expect(dead_code, reason = "its log lies in it for as long as it lives")]
+    /// Its log, and what it keeps.
     folder: TempDir,
 }
 
@@ -31,7 +35,7 @@ impl KinesisServer {
         let (port, tls) = (place.free_port()?, place.free_port()?);
         let log = folder.path().join("log");
         let start = {
-            let place = place.clone();
+            let (place, kept) = (place.clone(), folder.path().to_owned());
             move || {
                 let package = kit.join("node_modules/kinesis-local");
                 let mut command = place.command("node");
@@ -41,6 +45,10 @@ impl KinesisServer {
                     .arg(package.join("main.js"))
                     .current_dir(&package)
                     .env("LISTEN", place.address.to_string())
+                    .env("SHOULD_PERSIST_DATA", "true")
+                    .env("PERSIST_PATH", &kept)
+                    .env("PERSIST_FILE_NAME", KEPT)
+                    .env("PERSIST_INTERVAL", "250ms")
                     .env("KINESIS_MOCK_PLAIN_PORT", port.to_string())
                     .env("KINESIS_MOCK_TLS_PORT", tls.to_string());
                 command
@@ -59,6 +67,12 @@ impl KinesisServer {
     /// Its URL, such as `http://127.0.0.1:4567`.
     pub fn endpoint(&self) -> String {
         format!("http://{}:{}", self.server.place.address, self.server.port)
+    }
+
+    /// Whether what it keeps holds this text already: a record's number, say.
+    pub fn kept(&self, text: &str) -> bool {
+        let kept = std::fs::read_to_string(self.folder.path().join(KEPT));
+        kept.is_ok_and(|kept| kept.contains(text))
     }
 
     /// One request of the API (`PutRecord`, …) with its parameters; the answer.

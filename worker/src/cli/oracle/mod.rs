@@ -13,7 +13,7 @@ use super::CliError;
 use super::quiet::note;
 use super::run::{blocking, print};
 use crate::failure::Failure;
-use crate::oracle::{OpenWorld, check, seal, show};
+use crate::oracle::{OpenWorld, check, seal, show, upload};
 use crate::plan::{RunFlags, WorldPlan, world_plan};
 use crate::view::build::{self, BuildOptions, DEFAULT_MEMORY, DEFAULT_PART_BYTES, LEAST_MEMORY};
 
@@ -51,6 +51,13 @@ enum Command {
   worldstream oracle check world
   worldstream oracle check world --deep --json")]
     Check(CheckArgs),
+    /// Write a world that lies in a folder to S3, its seal last
+    ///
+    /// A world that is there already, sealed alike, is left as it is; another one is refused.
+    #[command(after_help = "Example:
+  worldstream oracle upload world s3://oracle-store/runs/run-1 --profile local_parity \\
+      --make-bucket oracle-store")]
+    Upload(UploadArgs),
     /// Show what is in a world
     #[command(after_help = "Example:
   worldstream oracle show world")]
@@ -120,6 +127,18 @@ struct CheckArgs {
 }
 
 #[derive(Args, Clone, Debug)]
+struct UploadArgs {
+    /// Where the world lies; it must have been made under the name RUN_ROOT
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+    #[command(flatten)]
+    world: World,
+    /// Make this bucket first, unless it is there; repeatable
+    #[arg(long = "make-bucket", value_name = "NAME")]
+    buckets: Vec<String>,
+}
+
+#[derive(Args, Clone, Debug)]
 struct ShowArgs {
     #[command(flatten)]
     world: World,
@@ -166,6 +185,12 @@ pub fn run(args: &OracleArgs, json: bool, out: &mut dyn Write) -> Result<ExitCod
                 true => ExitCode::Done,
                 false => ExitCode::FailClosed,
             })
+        }
+        Command::Upload(args) => {
+            let plan = args.world.plan()?;
+            let uploaded = blocking(upload::upload(&args.folder, &plan, &args.buckets))??;
+            print(out, &say::uploaded(&uploaded, json)?)?;
+            Ok(ExitCode::Done)
         }
         Command::Show(args) => {
             let shown = show::show(&args.world.open()?, !args.quick)?;

@@ -9,6 +9,7 @@ use crate::failure::{Failure, Result};
 use crate::oracle::check::{Report, State};
 use crate::oracle::seal::Sealed;
 use crate::oracle::show::{OutputShown, Shown};
+use crate::oracle::upload::Uploaded;
 use crate::report::figures::{second, thousands};
 use crate::report::table;
 use crate::view::build::Built;
@@ -58,6 +59,28 @@ pub fn sealed(sealed: &Sealed, as_json: bool) -> Result<String> {
         said(sealed.manifest_written),
         said(sealed.seal_written)
     ))
+}
+
+/// What an upload did.
+pub fn uploaded(uploaded: &Uploaded, as_json: bool) -> Result<String> {
+    if as_json {
+        return json(uploaded);
+    }
+    let mut text: String = uploaded
+        .made_buckets
+        .iter()
+        .map(|bucket| format!("made the bucket {bucket}\n"))
+        .collect();
+    text += &match uploaded.already_there {
+        true => format!("{}: the world is there already\n", uploaded.run_root),
+        false => format!(
+            "{}: {} files, {}\n",
+            uploaded.run_root,
+            thousands(uploaded.objects),
+            HumanBytes(uploaded.bytes)
+        ),
+    };
+    Ok(text)
 }
 
 /// A report of checks.

@@ -1,0 +1,13 @@
+//! READY: `worldstream ready` follows buses, with real worlds, a real gate and, where it says so, a
+//! real MinIO.
+
+mod active;
+mod bed;
+mod broken;
+mod deferral;
+mod golden;
+mod kills;
+mod latency;
+mod publish;
+mod remote;
+mod together;

@@ -1,0 +1,147 @@
+//! `worldstream ready publish` makes messages that are streamed, and `audit show` tells their
+//! story.
+
+use serde_json::{Value, json};
+use worldstream_tests::{MadeWorld, PLATFORM_RUN_ID, run};
+
+use super::bed::{Bed, LONG, WORLD, said};
+
+#[test]
+fn what_is_published_is_streamed_and_told() {
+    let mut bed = Bed::capped();
+    bed.trigger.as_object_mut().unwrap().remove("engineRunRoot");
+    let documents = bed.documents();
+    let publish = |more: &[&str]| -> Value {
+        run(["ready", "publish", "--json", "-f", &documents])
+            .args(["--engine-run-root", WORLD, "--scenario", "baseline_v1"])
+            .args(more)
+            .finish()
+            .expect(0)
+            .json()
+    };
+    let first = publish(&[]);
+    // The same again is a repeat, with an id of its own it is not.
+    let repeat = publish(&[]);
+    assert_eq!(first["message_id"], repeat["message_id"]);
+    let again = publish(&["--again", "--scenario-run-id", &"cd".repeat(16)]);
+    assert_ne!(first["message_id"], again["message_id"]);
+    let end = bed.once().expect(0);
+    let said = said(&end);
+    let count = |status: &str| said.iter().filter(|it| it["status"] == status).count();
+    assert_eq!(count("STREAMED"), 2, "{end:#?}");
+    let id = first["message_id"].as_str().unwrap();
+    assert_eq!(bed.records(id)[0]["emitted"], 10);
+
+    let show = |more: &[&str]| {
+        run(["audit", "show", PLATFORM_RUN_ID, "-f", &documents])
+            .args(more)
+            .finish()
+            .expect(0)
+    };
+    let story = show(&["--json"]).json();
+    assert_eq!(story["unreadable"], json!([]));
+    let entries = story["entries"].as_array().unwrap();
+    let times: Vec<_> = entries
+        .iter()
+        .map(|it| it["ts_utc"].as_str().unwrap())
+        .collect();
+    assert!(times.is_sorted());
+    let at = |kind: &str| entries.iter().position(|it| it["kind"] == kind).unwrap();
+    let order = [
+        "ready_received",
+        "RUN_READY_SEEN",
+        "RUN_STARTED",
+        "engine_world_selected",
+        "stream_start",
+        "checkpoint_saved",
+        "RUN_ENDED",
+        "STREAMED",
+    ];
+    let order: Vec<_> = order.iter().map(|kind| at(kind)).collect();
+    assert!(order.is_sorted(), "{order:?}");
+    let sources = |source: &str| entries.iter().filter(|it| it["source"] == source).count();
+    assert_eq!((sources("ready"), sources("governance")), (2, 6));
+    let text = show(&["--no-checkpoints"]).stdout;
+    assert!(
+        text.contains("RUN_STARTED") && !text.contains("checkpoint_saved"),
+        "{text}"
+    );
+    // Without the trigger: the same place, by the folder of all runs.
+    let runs = bed.store().join("fraud-platform").display().to_string();
+    let same = run([
+        "audit",
+        "show",
+        PLATFORM_RUN_ID,
+        "--runs-root",
+        &runs,
+        "--json",
+    ]);
+    assert_eq!(same.finish().expect(0).json(), story);
+    let none = run([
+        "audit",
+        "show",
+        "platform_20270101T000000Z",
+        "-f",
+        &documents,
+    ]);
+    let none = none.finish().expect(10);
+    assert!(none.stderr.contains("found nothing"), "{none:#?}");
+}
+
+#[test]
+fn a_world_of_this_machine_is_found_by_its_own_name() {
+    let world = MadeWorld::small();
+    let mut bed = Bed::capped();
+    bed.trigger.as_object_mut().unwrap().remove("engineRunRoot");
+    bed.profile["world"] = json!({});
+    bed.profile["require"] = json!({"manifest": false, "seal": false, "gates": "Existence"});
+    let documents = bed.documents();
+    let root = world.root();
+    run([
+        "ready",
+        "publish",
+        "-f",
+        &documents,
+        "--engine-run-root",
+        &root,
+    ])
+    .finish()
+    .expect(0);
+    let end = bed
+        .ready(&["--max-messages", "1"])
+        .start()
+        .finish_within(LONG);
+    let end = end.expect(0);
+    assert_eq!(said(&end)[0]["engine_run_root"], json!(root), "{end:#?}");
+}
+
+#[test]
+fn a_trigger_that_lacks_something_says_what() {
+    type Change = fn(&mut Bed);
+    let changes: [(&str, i32, Change); 6] = [
+        ("PLATFORM_RUN_ID_MISSING", 10, |bed| {
+            bed.trigger["scope"] = json!({})
+        }),
+        ("CONTROL_BUS_KIND_UNSUPPORTED", 10, |bed| {
+            bed.trigger["bus"] = json!({})
+        }),
+        ("CONTROL_BUS_STREAM_MISSING", 10, |bed| {
+            bed.trigger["bus"] = json!({"file": {}});
+        }),
+        ("CONTROL_BUS_STREAM_MISSING", 10, |bed| {
+            bed.trigger["bus"] = json!({"kinesis": {}});
+        }),
+        ("spec.stream.speed", 2, |bed| {
+            bed.trigger["stream"] = json!({"speed": 1})
+        }),
+        ("spec.gate", 2, |bed| {
+            drop(bed.profile.as_object_mut().unwrap().remove("gate"))
+        }),
+    ];
+    for (expect, code, change) in changes {
+        let mut bed = Bed::capped();
+        change(&mut bed);
+        let end = bed.once().expect(code);
+        assert!(end.stderr.contains(expect), "{expect}: {end:#?}");
+    }
+}

@@ -1,0 +1,42 @@
+//! Moments between two steps at which a test has the process killed, as a crash would: builds for
+//! tests and development alone know them.
+
+/// The variable that names the moment.
+#[cfg(debug_assertions)]
+const VARIABLE: &str = "WORLDSTREAM_KILL_AT";
+
+/// Every moment, in the order of the steps.
+pub const MOMENTS: [&str; 14] = [
+    "read",
+    "not_recorded",
+    "facts_read",
+    "agreed",
+    "in_scope",
+    "downstream_ready",
+    "world_named",
+    "claimed",
+    "claim_open",
+    "started",
+    "streamed",
+    "ended",
+    "noted",
+    "recorded",
+];
+
+/// Kills this process with SIGKILL if this is the moment that the environment names.
+#[cfg(debug_assertions)]
+pub fn moment(name: &str) {
+    debug_assert!(MOMENTS.contains(&name), "{name}");
+    if std::env::var_os(VARIABLE).is_some_and(|at| at == name) {
+        let own = rustix::process::getpid();
+        // It cannot fail: the process is there, and our own.
+        let _ = rustix::process::kill_process(own, rustix::process::Signal::KILL);
+        loop {
+            std::thread::park();
+        }
+    }
+}
+
+/// Nothing, in a release build.
+#[cfg(not(debug_assertions))]
+pub fn moment(_: &str) {}
