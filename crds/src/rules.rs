@@ -7,8 +7,8 @@
 //! is not run when the field is taken away.
 
 mod checkpoints;
-mod worlds;
 mod triggers;
+mod worlds;
 
 use serde_json::{Value, json};
 

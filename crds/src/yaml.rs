@@ -123,7 +123,11 @@ fn without_refused_defaults(schema: &mut Value) {
         let empty = fields.get("default") == Some(&json!({}));
         let rules = fields.get("x-kubernetes-validations");
         let mut rules = rules.and_then(Value::as_array).into_iter().flatten();
-        let one = |rule: &Value| rule["rule"].as_str().is_some_and(|it| it.contains("exists_one"));
+        let one = |rule: &Value| {
+            rule["rule"]
+                .as_str()
+                .is_some_and(|it| it.contains("exists_one"))
+        };
         if empty && rules.any(one) {
             fields.shift_remove("default");
         }
