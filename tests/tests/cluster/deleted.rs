@@ -28,7 +28,9 @@ pub fn a_deleted_stream_takes_what_it_owned_and_nothing_else(operator: &Operator
             let owners = it["metadata"]["ownerReferences"].as_array().cloned();
             owners.is_some_and(|owners| owners.iter().any(|owner| owner["uid"] == *uid))
         };
-        let all = space.list(OWNED);
+        let all = space.kubectl(&["get", OWNED, "-o", "json"]);
+        let all: Value = serde_json::from_str(&all).unwrap();
+        let all = all["items"].as_array().unwrap().clone();
         let jobs: Vec<Value> = all.iter().filter(|it| by(it)).cloned().collect();
         let of_jobs = |it: &Value| jobs.iter().any(|job| owned_by(it, job));
         let pods = all.iter().filter(|it| of_jobs(it)).cloned();
