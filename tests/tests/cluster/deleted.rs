@@ -84,7 +84,7 @@ pub fn a_deleted_stream_takes_what_it_owned_and_nothing_else(operator: &Operator
     space.bed.apply(&foreign.to_string()).unwrap();
     let uids = || -> Vec<Value> {
         let of = |kind: &&str| space.get(kind, "somebody-elses")["metadata"]["uid"].clone();
-        ["job", "configmap", "sckpt"].iter().map(of).collect()
+        ["jobs", "configmaps", "sckpt"].iter().map(of).collect()
     };
     let others = uids();
 
@@ -115,7 +115,7 @@ pub fn a_deleted_stream_takes_what_it_owned_and_nothing_else(operator: &Operator
     let receipt = &space.status("twice")["outputs"][0]["receipt"];
     assert_eq!(receipt["rows"], ROWS, "{receipt:#}");
     assert_eq!(uids(), others);
-    let suspended = &space.get("job", "somebody-elses")["spec"]["suspend"];
+    let suspended = &space.get("jobs", "somebody-elses")["spec"]["suspend"];
     assert_eq!(*suspended, true);
 }
 

@@ -92,7 +92,9 @@ pub fn all_outputs_follow_the_published_clock(operator: &Operator) {
     assert_eq!(people, 7, "{clock:#}");
     let stretches: Vec<Stretch> = ledger.iter().map(stretch).collect();
     // One machine: the gate's monotonic clock beside the wall's.
-    let offset = EventTime::wall_now().micros() - (monotonic() / 1_000) as i64;
+    // Who loses the turn between the two readings finds too little.
+    let offset = || EventTime::wall_now().micros() - (monotonic() / 1_000) as i64;
+    let offset = (0..100).map(|_| offset()).max().unwrap();
     let mut late: BTreeMap<String, Vec<i64>> = BTreeMap::new();
     let mut excuses = 0;
     for arrival in space.arrivals() {
