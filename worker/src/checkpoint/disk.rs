@@ -212,21 +212,33 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a/b/c.json");
         replace(&path, b"one").unwrap();
-        fs::write(temporary(&path), b"left by a crash, and longer").unwrap();
         replace(&path, b"two").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
     }
 
     #[test]
-    fn a_replacement_that_fails_leaves_the_old_file() {
+    fn what_another_writer_left_is_in_nobodys_way_and_not_taken() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("c.json");
-        replace(&path, b"one").unwrap();
-        // A folder where the temporary file would be.
-        fs::create_dir(temporary(&path)).unwrap();
+        let theirs = own_temporary(&path);
+        fs::write(&theirs, b"half of th").unwrap();
+        assert_ne!(own_temporary(&path), theirs);
+        replace(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::read(&theirs).unwrap(), b"half of th");
+    }
+
+    #[test]
+    fn a_replacement_that_fails_leaves_what_was_there_and_nothing_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.json");
+        // A folder with something in it cannot be replaced by a file.
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("inside"), b"one").unwrap();
         assert!(replace(&path, b"two").is_err());
-        assert_eq!(fs::read(&path).unwrap(), b"one");
+        assert_eq!(fs::read(path.join("inside")).unwrap(), b"one");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]
