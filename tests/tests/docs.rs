@@ -64,11 +64,14 @@ fn try_page(page: &Path) -> Result<usize, String> {
     let text = std::fs::read_to_string(page).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let mut port = free_port();
-    let (mut script, mut count) = ("set -eux\n".to_owned(), 0);
+    let (mut script, mut count, mut gates) = ("set -eux\n".to_owned(), 0, 0);
     for Block { info, text } in blocks(&text) {
-        // A block that starts a gate has it to itself.
+        // A block that starts a gate has it to itself; the first is the one that was named before.
         if text.contains("dev-gate") {
-            port = free_port();
+            if gates > 0 {
+                port = free_port();
+            }
+            gates += 1;
         }
         let text = text.replace(PORT, &port);
         if let Some(name) = info.strip_prefix("yaml file=") {

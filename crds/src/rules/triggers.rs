@@ -53,6 +53,13 @@ pub(super) fn trigger(rules: &mut Rules) {
         "!has(self.caFile) || !has(self.caConfigMap)",
         "caConfigMap: is given together with caFile, expected either",
     );
+    // Of what is not there no rule of its own is asked.
+    rules.of(
+        "spec",
+        "scope",
+        "has(self.scope)",
+        "scope: expected exactly one of platformRunId, configMap",
+    );
     rules.one_of("spec.scope", &["platformRunId", "configMap"]);
     rules.output_ids("spec.stream.outputs");
     rules.of(

@@ -16,6 +16,8 @@ use crate::ready::Place;
 
 /// Tell the story of a platform run
 #[derive(Args, Clone, Debug)]
+#[command(after_help = "Example:
+  worldstream audit show platform_20260101T000000Z")]
 pub struct AuditArgs {
     /// What to do
     #[command(subcommand)]
