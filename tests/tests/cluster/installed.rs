@@ -141,7 +141,7 @@ pub fn readme_leads_from_an_empty_cluster_to_completed_streams(operator: &Operat
     println!("readme: its commands took {:.0?}", began.elapsed());
     let summary = gate(operator);
     assert_eq!(summary["admitted"], 2 * ALL, "{summary:#}");
-    assert_eq!(summary["duplicate"], 0, "{summary:#}");
+    assert_eq!(summary["duplicates"], 0, "{summary:#}");
     for name in ["world-a-fraud", "world-a-baseline"] {
         receipts_add_up(&replays.status(name));
     }
@@ -288,7 +288,7 @@ fn an_upgrade_restarts_no_stream(operator: &Operator, replays: &Replays<'_>) {
         replays.status("lasts")["phase"] == "Completed"
     });
     receipts_add_up(&replays.status("lasts"));
-    assert_eq!(gate(operator)["duplicate"], 0);
+    assert_eq!(gate(operator)["duplicates"], 0);
     replays.wait("what it left to go", || {
         let kinds = "jobs,pods,roles,rolebindings,serviceaccounts,configmaps";
         replays.of(kinds, "lasts").is_empty()

@@ -65,7 +65,7 @@ pub fn suspend_scope_and_gate_hold_messages_back(operator: &Operator) {
     ];
     space.kubectl(&role);
     space.kubectl(&["create", "rolebinding", "gates", "--role=gates", &binding]);
-    let status = stage.until("crane", "no gate", deferred("not found"));
+    let status = stage.until("crane", "no gate", deferred("is not there"));
     assert_eq!(condition(&status, "Deferred").1, "DownstreamNotReady");
     assert_eq!(
         (&status["waiting"], &status["counts"]["deferred"]),
