@@ -149,7 +149,11 @@ impl Server {
         signal(name, id)?;
         descendants(id)
             .into_iter()
-            .try_for_each(|child| signal(name, child))
+            .try_for_each(|child| match signal(name, child) {
+                // A server ends children of its own accord, a background writer for one.
+                Err(_) if !runs(child) => Ok(()),
+                told => told,
+            })
     }
 
     pub(super) fn end(&mut self, name: &str) -> Result<()> {
@@ -190,6 +194,15 @@ impl Drop for Server {
 
 fn signal(name: &str, id: u32) -> Result<()> {
     crate::command::run("kill", [format!("-{name}"), id.to_string()]).map(drop)
+}
+
+/// Whether there is such a process, one that has ended and waits to be asked for aside.
+fn runs(id: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("State:"))
+        .is_some_and(|state| !state.trim_start().starts_with('Z'))
 }
 
 fn descendants(id: u32) -> Vec<u32> {
