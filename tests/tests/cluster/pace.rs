@@ -125,7 +125,7 @@ pub fn all_outputs_follow_the_published_clock(operator: &Operator) {
             of(100)
         );
         // The clock is what paces, also on a machine that is busy with other things.
-        assert!(of(50) < 60_000.0, "{output} is late");
+        assert!(of(50) < 250.0, "{output} is late");
     }
 }
 
