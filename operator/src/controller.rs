@@ -22,6 +22,7 @@ use crate::index::Index;
 use crate::metrics::Metrics;
 use crate::queue::Queue;
 use crate::reconcile::{self, Pacer};
+use crate::runs::Runs;
 use crate::trigger::{self, DeploymentView, TriggerPodView, TriggerView};
 use crate::views::{
     CheckpointView, ClockView, JobView, Key, PodView, ProfileView, StreamView, View,
@@ -70,6 +71,8 @@ pub struct Context {
     pub image: String,
     /// When progress was written last.
     pub pacer: Pacer,
+    /// Platform runs of streams that name none.
+    pub runs: Runs,
 }
 
 /// How many streams are looked at at the same time.

@@ -29,6 +29,7 @@ pub mod picture;
 pub mod process;
 pub mod queue;
 pub mod reconcile;
+pub mod runs;
 pub mod status;
 pub mod trigger;
 pub mod validate;
