@@ -449,11 +449,9 @@ fn coarse(status: &WorldStreamStatus) -> WorldStreamStatus {
             (view.percent, view.rows, view.of) = (0, 0, 0);
         }
     }
-    // How far builds are is in the message.
+    // How far builds are is in the message, and which of many pods found no room so far.
     for condition in &mut status.conditions {
-        if condition.reason == Why::BuildingViews.as_str() {
-            condition.message = String::new();
-        }
+        condition.message = String::new();
     }
     status
 }
