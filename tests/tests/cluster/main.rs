@@ -25,6 +25,7 @@ mod refusals;
 mod repairs;
 mod replaced;
 mod room;
+mod savers;
 mod scale;
 mod server;
 mod space;
@@ -106,7 +107,11 @@ const GROUPS: &[&[Case]] = &[
         "lease",
         lease::the_lease_is_given_up_at_once_and_its_loss_is_the_end,
     )],
+    &[("savers", savers::fifty_streams_save_their_cursors)],
 ];
+
+/// Cases of the long form, and for who names them.
+const LONG: &[&str] = &["savers"];
 
 /// Cases with operators of their own, which look after their namespaces alone.
 const APART: &[Case] = &[
@@ -122,7 +127,9 @@ const APART: &[Case] = &[
 #[test]
 fn streams_on_a_cluster() {
     let only = std::env::var("CASES").unwrap_or_default();
-    let wanted = |name: &str| only.is_empty() || only.split(',').any(|it| it == name);
+    let named = |name: &str| only.split(',').any(|it| it == name);
+    let short = |name: &str| worldstream_tests::long() || !LONG.contains(&name);
+    let wanted = |name: &str| named(name) || only.is_empty() && short(name);
     let operator = Operator::install();
     let wrong: Mutex<Vec<String>> = Mutex::default();
     let beside = |cases: &[Case]| {
