@@ -319,6 +319,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_out_of_scope_is_done_with_as_what_was_streamed() {
+        for (status, done) in [
+            (Status::Streamed, true),
+            (Status::SkippedOutOfScope, true),
+            (Status::Failed, false),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            for runs in both(dir.path()) {
+                assert!(append(&runs, &record(status, 1)).await.unwrap());
+                assert_eq!(runs.done("m").await.unwrap(), done, "{status}");
+                let later = append(&runs, &record(Status::Streamed, 2)).await.unwrap();
+                assert_eq!(later, !done, "{status}");
+            }
+        }
+    }
+
+    #[tokio::test]
     async fn of_many_who_race_one_appends() {
         let dir = tempfile::tempdir().unwrap();
         for runs in both(dir.path()) {
