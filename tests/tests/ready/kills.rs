@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use worldstream::ready::failpoint::MOMENTS;
 use worldstream_tests::inside::until;
 
-use super::bed::{Bed, CAPPED, LONG, Message, said};
+use super::bed::{Bed, CAPPED, LONG, Message, said, totals};
 
 /// Killed with SIGKILL at this moment.
 fn killed_at(bed: &Bed, moment: &str) {
@@ -70,7 +70,10 @@ fn dies_and_goes_on(moment: &str) {
         said[0]["status"] == "STREAMED" || said[0]["status"] == "SKIPPED_DUPLICATE",
         "{moment}: {said:?}"
     );
-    // From now on it is a repeat, and nothing is written.
+    // From now on a restart passes it over; published again it is a repeat, and nothing is written.
+    let nothing = bed.once().expect(0);
+    assert_eq!(totals(&nothing)["seen"], 0, "{moment}: {nothing:#?}");
+    bed.publish("again", message.message.to_string());
     let again = bed.once().expect(0);
     assert_eq!(super::bed::said(&again)[0]["status"], "SKIPPED_DUPLICATE");
     assert_eq!(bed.records(&message.id).len(), 1);
