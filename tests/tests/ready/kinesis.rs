@@ -1,14 +1,12 @@
 //! The whole way over a real Kinesis engine, while that is throttled, split, merged and restarted,
 //! and the program itself is killed: each READY is streamed once.
 
-use std::time::Instant;
-
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::json;
 use worldstream_tests::bed::stores::KinesisServer;
 use worldstream_tests::kinesis::{self, KinesisWay};
 
-use super::bed::{Bed, CAPPED, LONG, Message, said, totals};
+use super::bed::{Bed, CAPPED, LONG, Message, said, totals, wait};
 
 const STREAM: &str = "fp-control";
 const THROTTLED: &str = "ProvisionedThroughputExceededException";
@@ -46,16 +44,6 @@ fn put(engine: &KinesisServer, message: &Message) -> String {
     });
     let answer = engine.ask("PutRecord", &record).unwrap();
     answer["SequenceNumber"].as_str().unwrap().to_owned()
-}
-
-/// Waits for something that a busy machine and a throttled Kinesis may take long for.
-#[track_caller]
-fn wait(what: &str, mut holds: impl FnMut() -> bool) {
-    let end = Instant::now() + LONG;
-    while !holds() {
-        assert!(Instant::now() < end, "waited in vain for {what}");
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
 }
 
 #[test]
