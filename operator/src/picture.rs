@@ -6,7 +6,8 @@ use worldstream_crds::{
     ConditionReason, FailureStatus, OutputStatus, PlanRef, Releases, StreamClockSpec, VerifiedWorld,
 };
 
-use crate::validate::{Invalid, Live, platform_run_id};
+use crate::invalid::Invalid;
+use crate::validate::{Live, platform_run_id};
 use crate::views::StreamView;
 
 /// How far the verification of the world is.
