@@ -36,9 +36,9 @@ test: ## Format, clippy, generated files, and all tests
 test-cluster: ## The suites that need a cluster: a bed of their own, or the one that KUBECONFIG names
 	@CARGO="$(CARGO)" tests/run cluster
 
-cluster-scale: ## A thousand streams of four outputs: all Jobs, the operator's memory, and no write at rest
+cluster-scale: ## A thousand streams of four outputs: Jobs, memory, no write at rest; fifty that save at once
 	$(CARGO) build --release --bin worldstream-operator
-	WORLDSTREAM_SCALE=1000x4 CASES=scale \
+	WORLDSTREAM_SCALE=1000x4 CASES=scale,savers \
 		WORLDSTREAM_OPERATOR=$(abspath $(or $(CARGO_TARGET_DIR),target))/release/worldstream-operator \
 		$(CARGO) test --workspace --test cluster -- --nocapture
 

@@ -66,8 +66,8 @@ pub struct WorldStreamSpec {
     pub outputs: Vec<String>,
 
     /// The platform run that the events belong to; IG recognises repeats within it. In a cluster
-    /// it may be left out: then it is made once from the stream's creation time and kept in the
-    /// status. Example: `platform_20260101T000000Z`.
+    /// it may be left out: then it is made once from the stream's creation time, or of the next
+    /// second that no other stream has, and kept in the status. Example: `platform_20260101T000000Z`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^platform_[0-9]{8}T[0-9]{6}Z$"), length(max = 32))]
     pub platform_run_id: Option<String>,

@@ -10,6 +10,7 @@ use crate::events::Teller;
 use crate::index::Index;
 use crate::metrics::Metrics;
 use crate::queue::Queue;
+use crate::runs::Runs;
 use crate::trigger::views::{DeploymentView, TriggerPodView, TriggerView};
 use crate::views::{CheckpointView, ClockView, JobView, Key, PodView, ProfileView, StreamView};
 
@@ -56,6 +57,8 @@ pub struct Context {
     pub image: String,
     /// When progress was written last.
     pub pacer: Pacer,
+    /// Platform runs of streams that name none.
+    pub runs: Runs,
 }
 
 /// Progress alone is written at most so often.

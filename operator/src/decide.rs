@@ -20,6 +20,7 @@ use crate::conduct::{self, Report, conduct};
 use crate::fold;
 use crate::outputs::{self, Do, Facts, Verdict, Wanted, judge};
 use crate::picture::{Picture, Verification};
+use crate::runs;
 use crate::situation::Situation;
 use crate::validate::Output;
 use crate::views::{JobView, Notes, PodView, StreamView};
@@ -119,10 +120,10 @@ pub fn decide(situation: &Situation<'_>) -> Decision {
     let checkpoints = fold::by_lane(situation, &outputs, lanes);
     if checkpoints.iter().any(fold::Lanes::is_empty_lane) {
         if let Ok(validated) = situation.validated {
-            let run = crate::validate::platform_run_id(stream);
+            let run = runs::known(stream).unwrap_or_default();
             decision.todo.push(Action::Apply(build::checkpoints(
                 stream,
-                &run,
+                run,
                 &validated.outputs,
                 lanes,
             )));
@@ -200,7 +201,7 @@ fn freeze(situation: &Situation<'_>, decision: &mut Decision) -> bool {
             return true;
         }
     }
-    let run = crate::validate::platform_run_id(stream);
+    let run = runs::known(stream).unwrap_or_default();
     let plan = build::plan(stream, validated);
     picture.plan = Some(PlanRef {
         name: plan.name.clone(),
@@ -210,7 +211,7 @@ fn freeze(situation: &Situation<'_>, decision: &mut Decision) -> bool {
         profile_generation: validated.profile_generation,
     });
     let lanes = validated.lanes;
-    let checkpoints = build::checkpoints(stream, &run, &validated.outputs, lanes);
+    let checkpoints = build::checkpoints(stream, run, &validated.outputs, lanes);
     let names: Vec<String> = checkpoints.iter().map(|it| it.name.clone()).collect();
     let mut children = vec![plan];
     for kind in [Kind::Preflight, Kind::Worker] {

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use crate::api::{ApiError, Server};
 use crate::context::Watched;
 use crate::lower::{self, Texts};
+use crate::runs;
 use crate::validate::identity;
 use crate::views::{
     CheckpointView, ClockView, JobView, Key, PodView, ProfileView, StreamView, Stuck,
@@ -135,14 +136,16 @@ fn rival(watched: &Watched, stream: &StreamView) -> Option<String> {
     if stream.status.started_at.is_some() || crate::decide::ended(stream) {
         return None;
     }
+    // One whose run is not made yet will get one of its own.
+    let run = runs::known(stream)?;
     let ours = identity(stream);
     let mut older: Option<String> = None;
     watched.streams.each(|_, other| {
         let before = (other.created, &other.uid) < (stream.created, &stream.uid);
-        if other.uid != stream.uid
+        if runs::known(other) == Some(run)
+            && other.uid != stream.uid
             && other.key.namespace == stream.key.namespace
             && before
-            && other.spec.platform_run_id == stream.spec.platform_run_id
             && !other.deleting
             && !crate::decide::ended(other)
             && identity(other) == ours

@@ -24,7 +24,11 @@ pub fn now() -> Timestamp {
 
 /// A stream `owl` in `meadow`, with more fields in its spec.
 pub fn stream(more: Value) -> StreamView {
-    let mut spec = json!({"profile": "pond", "engineRunRoot": "/hollow/run-7"});
+    let mut spec = json!({
+        "profile": "pond",
+        "engineRunRoot": "/hollow/run-7",
+        "platformRunId": "platform_20310504T030000Z",
+    });
     crate::build::merge(&mut spec, more);
     StreamView {
         key: Key {

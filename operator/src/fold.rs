@@ -15,6 +15,7 @@ use crate::conduct::Report;
 use crate::invalid::Invalid;
 use crate::outputs::{Facts, Verdict};
 use crate::picture::Picture;
+use crate::runs;
 use crate::situation::Situation;
 use crate::validate::{Live, Output, Validated};
 use crate::views::CheckpointView;
@@ -58,9 +59,9 @@ pub fn outputs_of(status: &[OutputStatus], validated: &Result<Validated, Invalid
 /// The checkpoints of each output, found by their names; one that another owner left is not ours.
 pub fn by_lane(situation: &Situation<'_>, outputs: &[Output], lanes: u32) -> Vec<Lanes> {
     let stream = situation.stream;
-    let run = crate::validate::platform_run_id(stream);
+    let run = runs::known(stream).unwrap_or_default();
     let find = |output: &str, lane| {
-        let name = build::checkpoint_name(stream, &run, output, lane, lanes);
+        let name = build::checkpoint_name(stream, run, output, lane, lanes);
         let ours = situation.checkpoints.iter();
         ours.clone()
             .find(|it| it.name == name && it.owner == stream.uid)

@@ -244,9 +244,12 @@ fn run(
     }
 }
 
-/// How long a worker waits after so many crashes in a row without progress.
+/// How long a worker waits after so many crashes in a row without progress. The first wait is a
+/// short one: a worker that was killed within a second of its start has not saved anything yet, and
+/// is to be back as soon as one that has.
 fn pause(crashes: u32) -> Duration {
-    Duration::from_secs(2u64 << crashes.clamp(1, 7)).min(Duration::from_secs(240))
+    let crashes = crashes.clamp(1, 5);
+    Duration::from_secs(1 << (2 * (crashes - 1))).min(Duration::from_secs(240))
 }
 
 fn create(

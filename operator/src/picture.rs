@@ -7,7 +7,8 @@ use worldstream_crds::{
 };
 
 use crate::invalid::Invalid;
-use crate::validate::{Live, platform_run_id};
+use crate::runs;
+use crate::validate::Live;
 use crate::views::StreamView;
 
 /// How far the verification of the world is.
@@ -29,8 +30,8 @@ pub enum Verification {
 pub struct Picture {
     /// Whether it can be carried out as it is written.
     pub accepted: Result<(), Invalid>,
-    /// The platform run.
-    pub run: String,
+    /// The platform run, once there is one.
+    pub run: Option<String>,
     /// The attempt.
     pub attempt: String,
     /// The `retry` that is answered.
@@ -81,7 +82,7 @@ impl Default for Picture {
     fn default() -> Self {
         Picture {
             accepted: Ok(()),
-            run: String::new(),
+            run: None,
             attempt: String::new(),
             retry: 0,
             plan: None,
@@ -113,7 +114,7 @@ impl Picture {
     pub fn before(stream: &StreamView, live: &Live) -> Picture {
         let status = &stream.status;
         Picture {
-            run: platform_run_id(stream),
+            run: runs::known(stream).map(str::to_owned),
             attempt: stream.spec.attempt.clone().unwrap_or_default(),
             retry: status.retry,
             plan: status.plan.clone(),
@@ -137,7 +138,7 @@ impl Picture {
             ConditionReason::RunConflict.as_str(),
             format!(
                 "WorldStream {rival}, which is older, streams the same world for platform run {}, scenario run and attempt",
-                self.run
+                self.run.as_deref().unwrap_or_default()
             ),
         ));
     }

@@ -18,6 +18,7 @@ use crate::events::Teller;
 use crate::leader::Candidate;
 use crate::metrics::{self, Metrics};
 use crate::queue::Queue;
+use crate::runs::Runs;
 
 /// Runs until it is told to stop (exit code 0) or cannot go on (1).
 pub async fn run(args: Args) -> ExitCode {
@@ -96,6 +97,7 @@ async fn work(args: Args) -> Result<(), String> {
         teller: Teller::new(client.clone(), &identity),
         image: args.worker_image,
         pacer: Pacer::default(),
+        runs: Runs::default(),
     });
     let controllers = controller::run(client.clone(), context, &args.namespaces);
     if args.no_leader_election {

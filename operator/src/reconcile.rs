@@ -15,6 +15,7 @@ use crate::dereference::dereference;
 use crate::events;
 use crate::invalid::Invalid;
 use crate::picture::Picture;
+use crate::runs;
 use crate::situation::Situation;
 use crate::status::{derive, differs};
 use crate::trigger;
@@ -31,6 +32,11 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Option<Duration>,
         return Ok(None);
     };
     let mut stream = found.stream.clone();
+    if runs::known(&stream).is_none() {
+        let (runs, streams) = (&context.runs, &context.watched.streams);
+        let run = runs.make(&stream, streams, Timestamp::now());
+        Arc::make_mut(&mut stream).spec.platform_run_id = Some(run);
+    }
     if stream.deleting {
         // Its children are owned by it: once it is gone the cluster removes them, and their pods
         // drain. One that somebody still has to record is drained here before that.

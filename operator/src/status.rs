@@ -30,7 +30,7 @@ pub fn derive(
     }
     if picture.reset {
         return WorldStreamStatus {
-            platform_run_id: Some(picture.run.clone()),
+            platform_run_id: picture.run.clone(),
             attempt: Some(picture.attempt.clone()),
             retry: before.retry,
             conditions: before.conditions.clone(),
@@ -44,7 +44,7 @@ pub fn derive(
         observed_generation: Some(generation),
         phase: Some(phase),
         conditions: Vec::new(),
-        platform_run_id: Some(picture.run.clone()),
+        platform_run_id: picture.run.clone(),
         scenario_run_id: picture.scenario_run_id.clone(),
         attempt: Some(match picture.starting_over {
             true => before.attempt.clone().unwrap_or_default(),
@@ -449,11 +449,9 @@ fn coarse(status: &WorldStreamStatus) -> WorldStreamStatus {
             (view.percent, view.rows, view.of) = (0, 0, 0);
         }
     }
-    // How far builds are is in the message.
+    // How far builds are is in the message, and which of many pods found no room so far.
     for condition in &mut status.conditions {
-        if condition.reason == Why::BuildingViews.as_str() {
-            condition.message = String::new();
-        }
+        condition.message = String::new();
     }
     status
 }

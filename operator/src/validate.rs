@@ -17,6 +17,7 @@ use worldstream_crds::{
 use crate::build::Kind;
 use crate::invalid::Invalid;
 use crate::lower::{Mounted, Texts, lower};
+use crate::runs;
 use crate::views::{ProfileView, StreamView};
 
 /// One output that is to be streamed.
@@ -130,19 +131,6 @@ pub fn live(stream: &StreamView, profile: &StreamProfileSpec) -> Live {
     }
 }
 
-/// The platform run id of a stream: the spec's, the one recorded, else made of the creation time.
-pub fn platform_run_id(stream: &StreamView) -> String {
-    let given = stream.spec.platform_run_id.clone();
-    given
-        .or_else(|| stream.status.platform_run_id.clone())
-        .unwrap_or_else(|| {
-            stream
-                .created
-                .strftime("platform_%Y%m%dT%H%M%SZ")
-                .to_string()
-        })
-}
-
 /// Validates.
 ///
 /// `image` is the worker image that the operator was installed with.
@@ -167,7 +155,7 @@ pub fn validate(
     root_is_safe(stream, &profile.spec)?;
     let (lowered, mounted) = lower(&profile.spec, texts)?;
     let mut spec = stream.spec.clone();
-    spec.platform_run_id = Some(platform_run_id(stream));
+    spec.platform_run_id = runs::known(stream).map(str::to_owned);
     let documents = Documents {
         stream: Some(Document::stored(
             &format!("WorldStream {}", stream.key.name),
@@ -273,7 +261,7 @@ fn of_failure(failure: worldstream_crds::Failure) -> Invalid {
 /// events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    run: String,
+    run: Option<String>,
     scenario_run: Option<String>,
     root: Option<String>,
     scenario: Option<String>,
@@ -281,13 +269,13 @@ pub struct Identity {
     selection: (Option<worldstream_crds::TrafficMode>, Vec<String>, u32),
 }
 
-/// The identity of a stream, from its spec alone.
+/// The identity of a stream, from its spec and the platform run that is recorded.
 pub fn identity(stream: &StreamView) -> Identity {
     let spec = &stream.spec;
     let mut outputs = spec.outputs.clone();
     outputs.sort();
     Identity {
-        run: platform_run_id(stream),
+        run: runs::known(stream).map(str::to_owned),
         scenario_run: spec.scenario_run_id.clone(),
         root: spec.engine_run_root.clone(),
         scenario: spec.scenario.clone(),

@@ -12,6 +12,8 @@ pub type Case<T> = (&'static str, fn(&T));
 #[derive(Debug)]
 pub struct Cases {
     only: String,
+    /// Those that are wanted only by name, or where suites run in their long form.
+    long: &'static [&'static str],
     wrong: Mutex<Vec<String>>,
 }
 
@@ -20,13 +22,21 @@ impl Cases {
     pub fn asked_for() -> Cases {
         Cases {
             only: std::env::var("CASES").unwrap_or_default(),
+            long: &[],
             wrong: Mutex::default(),
         }
     }
 
+    /// The same without these, unless they are named or suites run in their long form.
+    pub fn with_long(self, long: &'static [&'static str]) -> Cases {
+        Cases { long, ..self }
+    }
+
     /// Whether a case is wanted.
     pub fn wants(&self, name: &str) -> bool {
-        self.only.is_empty() || self.only.split(',').any(|it| it == name)
+        let named = self.only.split(',').any(|it| it == name);
+        let short = crate::long() || !self.long.contains(&name);
+        named || self.only.is_empty() && short
     }
 
     /// Runs the wanted ones of these beside each other, each in a thread that `begin` prepares.

@@ -23,8 +23,9 @@ pub struct WorldStreamStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
-    /// The platform run that the events belong to: the spec's, or one made from the creation time
-    /// before anything else was made. Example: `platform_20260101T000000Z`.
+    /// The platform run that the events belong to: the spec's, or one made from the creation time,
+    /// or of the next second that no other stream has, before anything else was made. Example:
+    /// `platform_20260101T000000Z`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub platform_run_id: Option<String>,
     /// The Scenario Runner's run id that the events carry, 32 hex digits.

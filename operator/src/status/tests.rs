@@ -280,7 +280,10 @@ fn deriving_again_changes_nothing_and_times_move_with_a_status_alone() {
     let mut progress = first.clone();
     progress.outputs[0].sent = 9;
     progress.percent = Some(90);
+    progress.conditions[0].message = "the second of four pods finds no room, too".into();
     assert!(!differs(&first, &progress));
+    progress.conditions[0].reason = "Unschedulable".into();
+    assert!(differs(&first, &progress));
 }
 
 #[test]

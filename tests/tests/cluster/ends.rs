@@ -6,18 +6,15 @@ use worldstream_tests::monotonic;
 use crate::operator::Operator;
 use crate::space::{KEY, Space, condition};
 
-/// One world, both traffic modes, four outputs each: every event once, the receipts add up, and
-/// the gate's key is nowhere but in the Secret.
+/// One world, both traffic modes, four outputs each, in platform runs that the operator makes: every
+/// event once, the receipts add up, and the gate's key is nowhere but in the Secret.
 pub fn two_streams_of_a_world_complete(operator: &Operator) {
     let space = Space::new(operator, "ends", |_| {});
     const ROWS: u64 = 1_000;
     space.world("a", ROWS);
+    // Made together, and without a platform run of their own.
     let stream = |name: &str| {
-        let more = json!({
-            "trafficMode": name,
-            "platformRunId": format!("platform_20260101T00000{}Z", name.len()),
-            "speedup": 8_640,
-        });
+        let more = json!({ "trafficMode": name, "speedup": 8_640 });
         space.stream(name, "a", more)
     };
     let applied = monotonic();
@@ -29,6 +26,11 @@ pub fn two_streams_of_a_world_complete(operator: &Operator) {
     let first = space.arrivals().iter().map(|it| it.at).min().unwrap();
     let seconds = (first - applied) as f64 / 1e9;
     println!("ends: {seconds:.1} s from apply to the first event, preflight included");
+    let [one, other] = ["fraud", "baseline"].map(|name| space.status(name));
+    assert_ne!(
+        one["platformRunId"], other["platformRunId"],
+        "the gate takes the context of one for repeats of the other's"
+    );
     assert_eq!(space.arrivals().len(), 2 * 2_500);
     for name in ["fraud", "baseline"] {
         // The traffic has the sample's rows; the three of its context have a row for each flow.

@@ -25,6 +25,7 @@ mod refusals;
 mod repairs;
 mod replaced;
 mod room;
+mod savers;
 mod scale;
 mod server;
 mod space;
@@ -103,7 +104,11 @@ const GROUPS: &[&[Case]] = &[
         "lease",
         lease::the_lease_is_given_up_at_once_and_its_loss_is_the_end,
     )],
+    &[("savers", savers::fifty_streams_save_their_cursors)],
 ];
+
+/// Cases of the long form, and for who names them.
+const LONG: &[&str] = &["savers"];
 
 /// Cases with operators of their own, which look after their namespaces alone.
 const APART: &[Case] = &[
@@ -118,7 +123,7 @@ const APART: &[Case] = &[
 
 #[test]
 fn streams_on_a_cluster() {
-    let asked = Cases::asked_for();
+    let asked = Cases::asked_for().with_long(LONG);
     let operator = Operator::install();
     let enter = |operator: &Operator| operator.bed.place().enter().unwrap();
     let beside = |cases: &[Case]| asked.beside(&operator, enter, cases);

@@ -27,7 +27,7 @@ impl Bed {
             jobs: Vec::new(),
             pods: Vec::new(),
         };
-        bed.stream.status.platform_run_id = Some(crate::validate::platform_run_id(&bed.stream));
+        bed.stream.status.platform_run_id = bed.stream.spec.platform_run_id.clone();
         bed.look();
         let decision = bed.look();
         bed.carry_out(&decision);
@@ -91,10 +91,10 @@ impl Bed {
 
     /// What preflight and builds say of each output's view.
     fn say(&mut self, views: [Option<ViewState>; 2]) {
-        let run = crate::validate::platform_run_id(&self.stream);
+        let run = crate::runs::known(&self.stream).unwrap();
         let each = OUTPUTS.iter().zip(views).map(|(output, state)| {
             let mut view = CheckpointView {
-                name: build::checkpoint_name(&self.stream, &run, output, 0, 1),
+                name: build::checkpoint_name(&self.stream, run, output, 0, 1),
                 owner: self.stream.uid.clone(),
                 spec: Default::default(),
                 status: Default::default(),
