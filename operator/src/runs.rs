@@ -100,7 +100,11 @@ mod tests {
             });
             crate::build::merge(&mut object["spec"], spec.clone());
             object["status"] = status.clone();
-            index.take(0, None, Event::Apply(serde_json::from_value(object).unwrap()));
+            index.take(
+                0,
+                None,
+                Event::Apply(serde_json::from_value(object).unwrap()),
+            );
         }
         index
     }
@@ -119,12 +123,24 @@ mod tests {
     #[test]
     fn what_others_name_or_have_recorded_is_not_free() {
         let index = watched(&[
-            ("heron", json!({"platformRunId": "platform_20310504T030000Z"}), json!({})),
-            ("crane", json!({}), json!({"platformRunId": "platform_20310504T030001Z"})),
+            (
+                "heron",
+                json!({"platformRunId": "platform_20310504T030000Z"}),
+                json!({}),
+            ),
+            (
+                "crane",
+                json!({}),
+                json!({"platformRunId": "platform_20310504T030001Z"}),
+            ),
             // Not recorded yet: nobody knows what it will get.
             ("stork", json!({}), json!({})),
             // The stream itself, as an operator before this one recorded it.
-            ("egret", json!({}), json!({"platformRunId": "platform_20310504T030002Z"})),
+            (
+                "egret",
+                json!({}),
+                json!({"platformRunId": "platform_20310504T030002Z"}),
+            ),
         ]);
         let now = "2031-05-04T03:00:05Z".parse().unwrap();
         let run = Runs::default().make(&of_uid("uid-egret", "2031-05-04T03:00:00Z"), &index, now);

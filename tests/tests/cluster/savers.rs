@@ -41,9 +41,7 @@ pub fn fifty_streams_save_their_cursors(operator: &Operator) {
         spec["clock"]["primeTimeout"] = json!("2h");
     });
     space.world("a", ROWS);
-    let names: Vec<String> = (0..STREAMS)
-        .map(|number| format!("s{number:02}"))
-        .collect();
+    let names: Vec<String> = (0..STREAMS).map(|number| format!("s{number:02}")).collect();
     let paused = json!({ "trafficMode": "fraud", "paused": true, "speedup": SPEEDUP });
     let stream = |name: &String| space.stream(name, "a", paused.clone());
     space.start(&names.iter().map(stream).collect::<Vec<_>>());
@@ -63,16 +61,25 @@ pub fn fifty_streams_save_their_cursors(operator: &Operator) {
     let text = std::fs::read_to_string(log).unwrap();
     let saves = saves(&text, &space.namespace, from);
     let statuses = space.list("ws");
-    let sending = statuses.iter().filter(|it| it["status"]["phase"] == "Running").count();
+    let sending = statuses
+        .iter()
+        .filter(|it| it["status"]["phase"] == "Running")
+        .count();
     let mut by_checkpoint: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     for save in &saves {
-        by_checkpoint.entry(&save.checkpoint).or_default().push(save.at);
+        by_checkpoint
+            .entry(&save.checkpoint)
+            .or_default()
+            .push(save.at);
     }
     let mut times: Vec<f64> = saves.iter().map(|it| it.took * 1e3).collect();
     times.sort_by(f64::total_cmp);
     let at = |sorted: &[f64], share: f64| {
         let index = (sorted.len() as f64 * share) as usize;
-        sorted.get(index.min(sorted.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
+        sorted
+            .get(index.min(sorted.len().saturating_sub(1)))
+            .copied()
+            .unwrap_or(f64::NAN)
     };
     let mut apart: Vec<f64> = by_checkpoint
         .values_mut()
@@ -121,7 +128,11 @@ fn saves(log: &str, namespace: &str, from: f64) -> Vec<Save> {
         let ours = object["namespace"] == namespace
             && object["resource"] == "streamcheckpoints"
             && object["subresource"] == "status";
-        let time = |field: &str| EventTime::parse_rfc3339(event[field].as_str()?).ok().map(seconds);
+        let time = |field: &str| {
+            EventTime::parse_rfc3339(event[field].as_str()?)
+                .ok()
+                .map(seconds)
+        };
         let (at, done) = (time("requestReceivedTimestamp")?, time("stageTimestamp")?);
         (ours && window.contains(&at)).then(|| Save {
             checkpoint: object["name"].as_str().unwrap_or_default().to_owned(),
