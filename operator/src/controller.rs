@@ -3,7 +3,7 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
@@ -14,66 +14,13 @@ use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 
-use crate::api::{ApiError, Server, api_resource};
+use crate::api::{ApiError, api_resource};
 use crate::build;
-use crate::dereference::made_here;
-use crate::events::Teller;
+use crate::context::{Context, Watched};
 use crate::index::Index;
-use crate::metrics::Metrics;
-use crate::queue::Queue;
-use crate::reconcile::{self, Pacer};
-use crate::runs::Runs;
-use crate::trigger::{self, DeploymentView, TriggerPodView, TriggerView};
-use crate::views::{
-    CheckpointView, ClockView, JobView, Key, PodView, ProfileView, StreamView, View,
-};
-
-/// What is watched.
-#[derive(Default)]
-pub struct Watched {
-    /// WorldStreams.
-    pub streams: Index<StreamView>,
-    /// StreamProfiles.
-    pub profiles: Index<ProfileView>,
-    /// StreamClocks.
-    pub clocks: Index<ClockView>,
-    /// StreamCheckpoints.
-    pub checkpoints: Index<CheckpointView>,
-    /// Jobs that were made here.
-    pub jobs: Index<JobView>,
-    /// Their pods.
-    pub pods: Index<PodView>,
-    /// ReadyTriggers.
-    pub triggers: Index<TriggerView>,
-    /// Their Deployments.
-    pub deployments: Index<DeploymentView>,
-    /// The pods of these.
-    pub trigger_pods: Index<TriggerPodView>,
-    /// Whether all triggers were listed once: before that nobody can say that one is gone.
-    pub triggers_known: AtomicBool,
-}
-
-/// Everything that a look at a stream needs.
-pub struct Context {
-    /// What is watched.
-    pub watched: Watched,
-    /// The API server.
-    pub server: Server,
-    /// Which streams wait.
-    pub queue: Queue,
-    /// Which triggers wait.
-    pub trigger_queue: Queue,
-    /// The figures.
-    pub metrics: Metrics,
-    /// Events.
-    pub teller: Teller,
-    /// The worker image that the operator was installed with.
-    pub image: String,
-    /// When progress was written last.
-    pub pacer: Pacer,
-    /// Platform runs of streams that name none.
-    pub runs: Runs,
-}
+use crate::reconcile;
+use crate::trigger;
+use crate::views::{Key, View};
 
 /// How many streams are looked at at the same time.
 const AT_ONCE: usize = 16;
@@ -96,7 +43,10 @@ pub async fn run(client: Client, context: Arc<Context>, namespaces: &[String]) -
             number,
             namespace: scope,
         };
-        let (all, made) = (Config::default(), Config::default().labels(&made_here()));
+        let (all, made) = (
+            Config::default(),
+            Config::default().labels(&build::made_here()),
+        );
         let of_triggers = Config::default().labels(&trigger::made_for_one());
         let ours = |resource| scope.dynamic(resource);
         let all_of = |resource| (ours(resource), all.clone());

@@ -1,10 +1,10 @@
 //! What is to be done for a stream, and how it stands: the middle of a reconcile. Pure.
 
 mod ends;
+mod jobs;
 mod verify;
 mod views;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -21,33 +21,9 @@ use crate::fold;
 use crate::outputs::{self, Do, Facts, Verdict, Wanted, judge};
 use crate::picture::{Picture, Verification};
 use crate::runs;
-use crate::validate::{Invalid, Live, Output, Validated};
-use crate::views::{CheckpointView, ClockView, JobView, Notes, PodView, StreamView};
-
-/// What there is of a stream.
-#[derive(Clone, Debug)]
-pub struct Situation<'a> {
-    /// The stream.
-    pub stream: &'a StreamView,
-    /// What it was validated to.
-    pub validated: &'a Result<Validated, Invalid>,
-    /// What may be changed while it runs.
-    pub live: &'a Live,
-    /// An older stream of the same identity.
-    pub rival: Option<String>,
-    /// Its clock.
-    pub clock: Option<Arc<ClockView>>,
-    /// Its checkpoints.
-    pub checkpoints: Vec<Arc<CheckpointView>>,
-    /// Its Jobs.
-    pub jobs: Vec<Arc<JobView>>,
-    /// Their pods.
-    pub pods: Vec<Arc<PodView>>,
-    /// Now.
-    pub now: Timestamp,
-    /// The operator's own field manager.
-    pub manager: &'a str,
-}
+use crate::situation::Situation;
+use crate::validate::Output;
+use crate::views::{JobView, Notes, PodView, StreamView};
 
 /// Something to be done, in order.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use worldstream_crds::names;
 
 use crate::api::{ApiError, Server};
-use crate::controller::Watched;
+use crate::context::Watched;
 use crate::lower::{self, Texts};
 use crate::runs;
 use crate::validate::identity;
@@ -155,10 +154,4 @@ fn rival(watched: &Watched, stream: &StreamView) -> Option<String> {
         }
     });
     older
-}
-
-/// The label selector of everything that the operator made.
-pub fn made_here() -> String {
-    let (name, value) = names::LABEL_MANAGED_BY;
-    format!("{name}={value}")
 }

@@ -12,11 +12,12 @@ use worldstream_crds::{
 
 use crate::build;
 use crate::conduct::Report;
-use crate::decide::Situation;
+use crate::invalid::Invalid;
 use crate::outputs::{Facts, Verdict};
 use crate::picture::Picture;
 use crate::runs;
-use crate::validate::{Invalid, Live, Output, Validated};
+use crate::situation::Situation;
+use crate::validate::{Live, Output, Validated};
 use crate::views::CheckpointView;
 
 /// The checkpoints of an output, one a lane; none where there is none yet.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use worldstream_crds::plan::policy_files;
 use worldstream_crds::{ConditionReason, KeyRef, ReadyTriggerSpec, StreamProfileSpec};
 
-use crate::validate::Invalid;
+use crate::invalid::Invalid;
 
 /// The texts of the ConfigMaps that a profile names, as far as they are there.
 pub type Texts = BTreeMap<(String, String), String>;

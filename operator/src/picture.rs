@@ -6,8 +6,9 @@ use worldstream_crds::{
     ConditionReason, FailureStatus, OutputStatus, PlanRef, Releases, StreamClockSpec, VerifiedWorld,
 };
 
+use crate::invalid::Invalid;
 use crate::runs;
-use crate::validate::{Invalid, Live};
+use crate::validate::Live;
 use crate::views::StreamView;
 
 /// How far the verification of the world is.

@@ -12,12 +12,12 @@ use tracing_subscriber::EnvFilter;
 
 use crate::api::Server;
 use crate::args::{Args, LogFormat};
-use crate::controller::{self, Context, Watched};
+use crate::context::{Context, Pacer, Watched};
+use crate::controller;
 use crate::events::Teller;
 use crate::leader::Candidate;
 use crate::metrics::{self, Metrics};
 use crate::queue::Queue;
-use crate::reconcile::Pacer;
 use crate::runs::Runs;
 
 /// Runs until it is told to stop (exit code 0) or cannot go on (1).

@@ -1,53 +1,26 @@
 //! One look at a stream, as the sum of its steps: dereference (reads), validate, decide (pure),
 //! apply (writes), status.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use worldstream_crds::{ConditionReason, StreamProfileSpec, WorldStreamStatus};
 
 use crate::api::{ApiError, MANAGER};
 use crate::apply::{carry_out, write_status};
-use crate::controller::Context;
-use crate::decide::{Situation, decide};
+use crate::context::Context;
+use crate::decide::decide;
 use crate::dereference::dereference;
 use crate::events;
+use crate::invalid::Invalid;
 use crate::picture::Picture;
 use crate::runs;
+use crate::situation::Situation;
 use crate::status::{derive, differs};
 use crate::trigger;
-use crate::validate::{Invalid, live, validate};
+use crate::validate::{live, validate};
 use crate::views::{Key, StreamView};
-
-/// Progress alone is written at most so often.
-const PROGRESS_EVERY: Duration = Duration::from_secs(4);
-
-/// When progress of each stream was written last.
-#[derive(Default)]
-pub struct Pacer(Mutex<HashMap<Key, Instant>>);
-
-impl Pacer {
-    /// How long progress is still to be held back.
-    fn wait(&self, key: &Key) -> Option<Duration> {
-        let written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = written.get(key)?.elapsed();
-        PROGRESS_EVERY
-            .checked_sub(since)
-            .filter(|wait| !wait.is_zero())
-    }
-
-    fn written(&self, key: &Key) {
-        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        written.insert(key.clone(), Instant::now());
-    }
-
-    fn forget(&self, key: &Key) {
-        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        written.remove(key);
-    }
-}
 
 /// Looks at a stream. Gives when to look again although nothing changed.
 ///

@@ -15,33 +15,10 @@ use worldstream_crds::{
 };
 
 use crate::build::Kind;
+use crate::invalid::Invalid;
 use crate::lower::{Mounted, Texts, lower};
 use crate::runs;
 use crate::views::{ProfileView, StreamView};
-
-/// Why a stream cannot be carried out as it is written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Invalid {
-    /// The condition's reason: of [`ConditionReason`] or a code of the contracts.
-    pub reason: String,
-    /// What was found where, and what is expected.
-    pub message: String,
-}
-
-impl Invalid {
-    /// For a reason.
-    pub fn new(reason: &str, message: impl Into<String>) -> Self {
-        Invalid {
-            reason: reason.to_owned(),
-            message: message.into(),
-        }
-    }
-
-    /// A mistake in the profile.
-    pub fn profile(message: impl Into<String>) -> Self {
-        Invalid::new(ConditionReason::InvalidProfile.as_str(), message)
-    }
-}
 
 /// One output that is to be streamed.
 #[derive(Clone, Debug, PartialEq, Eq)]

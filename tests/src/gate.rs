@@ -63,8 +63,10 @@ impl GateProcess {
         envelopes(&self.record)
     }
 
-    /// Everything that arrived, in order.
+    /// Everything that arrived, in order. Arrivals are written behind the answers, so the gate is
+    /// asked first for what it has seen.
     pub fn arrivals(&self) -> Vec<Arrival> {
+        self.summary();
         arrivals(&self.record_all)
     }
 

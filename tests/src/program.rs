@@ -26,10 +26,13 @@ pub fn profile_folder() -> PathBuf {
         .to_path_buf()
 }
 
-/// Builds a program of the workspace with the profile of the tests, and gives its path.
+/// Builds a program of the workspace with the profile of the tests, and gives the path of a link to
+/// it: where cargo puts it, the images of suites that run beside this one put theirs.
 pub fn built(name: &str) -> PathBuf {
     let profile = profile_folder();
     let target = profile.parent().expect("a profile lies in a target folder");
+    let _no_images = worldstream_bed::image::held_back(&profile)
+        .unwrap_or_else(|error| panic!("the images: {error}"));
     let mut build = Command::new(env!("CARGO"));
     build.args(["build", "--quiet", "--bin", name, "--manifest-path"]);
     build.arg(super::repository().join("Cargo.toml"));
@@ -40,7 +43,19 @@ pub fn built(name: &str) -> PathBuf {
     plain_environment(&mut build);
     let status = build.status().expect("cargo runs");
     assert!(status.success(), "{name} does not build");
-    profile.join(name)
+    linked(&profile, name).unwrap_or_else(|error| panic!("a link to {name}: {error}"))
+}
+
+/// The link, renewed if the program is another one: there is always one to start.
+fn linked(profile: &Path, name: &str) -> std::io::Result<PathBuf> {
+    let folder = profile.join("tested");
+    std::fs::create_dir_all(&folder)?;
+    let beside = tempfile::tempdir_in(&folder)?;
+    let new = beside.path().join(name);
+    std::fs::hard_link(profile.join(name), &new)?;
+    let link = folder.join(name);
+    std::fs::rename(&new, &link)?;
+    Ok(link)
 }
 
 /// A command line to be run.

@@ -77,7 +77,10 @@ impl Stream {
             "metadata": {"name": "test"},
             "spec": self.spec,
         });
-        std::fs::write(&profile, document.to_string()).expect("a profile can be written");
+        // Another stream of this folder may be reading it.
+        let aside = tempfile::NamedTempFile::new_in(&self.dir).expect("a file can be made");
+        std::fs::write(aside.path(), document.to_string()).expect("a profile can be written");
+        aside.persist(&profile).expect("a profile can be replaced");
         run(["run", "--json", "--profile"])
             .args([profile.display().to_string()])
             .args(["--engine-run-root"])

@@ -307,7 +307,6 @@ fn key_refused(bed: &Path, world: &Path, in_flight: &str) {
         assert!(!ended.stderr.contains(secret) && !ended.stdout.contains(secret));
     }
     // Of each output the events that were in flight were refused, twice each, and none after.
-    gate.summary();
     let arrivals = gate.arrivals();
     for (output, arrivals) in by_output(&arrivals) {
         let refused: Vec<_> = arrivals.iter().filter(|it| it.decision.is_none()).collect();

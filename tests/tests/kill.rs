@@ -117,7 +117,6 @@ fn kill(case: &Case) {
         .finish_within(LONG)
         .expect(0)
         .json();
-    gate.summary();
     let arrivals = gate.arrivals();
     let admitted = gate.end();
 

@@ -289,7 +289,6 @@ fn stand_with(
     let went_on = monotonic();
     running.signal("CONT");
     let summary = running.finish_within(LONG).expect(code).json();
-    gate.summary();
     let arrivals = gate.arrivals();
     let times = || arrivals.iter().map(seconds);
     let span = times().fold(f64::MIN, f64::max) - times().fold(f64::MAX, f64::min);

@@ -8,7 +8,7 @@ use super::built_in;
 use super::documents::{Document, Documents};
 use super::error::{PlanError, UsageError};
 use super::files::Files;
-use super::resolve::Overrides;
+use super::overrides::Overrides;
 
 type Result<T, E = PlanError> = std::result::Result<T, E>;
 type Profile = Document<StreamProfileSpec>;

@@ -12,6 +12,7 @@ pub mod documents;
 pub mod error;
 mod files;
 mod oracle;
+mod overrides;
 pub mod policy_files;
 mod profile;
 pub mod ready;
@@ -25,8 +26,9 @@ pub use documents::{Document, Documents};
 pub use error::{PlanError, UsageError};
 pub use files::{Files, NoFiles};
 pub use oracle::OraclePlan;
+pub use overrides::Overrides;
 pub use ready::ReadyPlan;
-pub use resolve::{Overrides, resolve, world};
+pub use resolve::{resolve, world};
 pub use s3::{S3CredentialsPlan, S3Plan};
 
 use std::path::PathBuf;

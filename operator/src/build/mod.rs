@@ -16,6 +16,12 @@ use worldstream_crds::names;
 
 use crate::views::StreamView;
 
+/// The label selector of everything that the operator made.
+pub fn made_here() -> String {
+    let (name, value) = names::LABEL_MANAGED_BY;
+    format!("{name}={value}")
+}
+
 /// Annotations in which the operator writes down what it needs to know of a Job later.
 pub mod note {
     /// The exact id of the output.

@@ -3,7 +3,7 @@
 
 use worldstream_crds::{ConditionReason, ViewState, ViewStatus};
 
-use super::verify::{ended, failure, held_up};
+use super::jobs::{ended, failure, held_up};
 use super::*;
 
 /// How far builds are.

@@ -1,6 +1,6 @@
 use super::*;
 use crate::fixtures::now;
-use crate::validate::Invalid;
+use crate::invalid::Invalid;
 use worldstream_crds::{OutputStatus, StreamClockSpec};
 
 fn outputs(states: &[WorkerState]) -> Vec<OutputStatus> {

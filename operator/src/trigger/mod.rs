@@ -8,7 +8,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod validate;
-mod views;
+pub mod views;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,13 +18,12 @@ use jiff::Timestamp;
 use serde_json::json;
 use worldstream_crds::{ConditionReason, names};
 
-pub use self::views::{DeploymentView, TriggerPodView, TriggerView};
+use self::views::{DeploymentView, TriggerPodView, TriggerView};
 use crate::api::ApiError;
-use crate::build::TRIGGER;
-use crate::controller::Context;
-use crate::dereference::made_here;
+use crate::build::{TRIGGER, made_here};
+use crate::context::Context;
+use crate::invalid::Invalid;
 use crate::lower;
-use crate::validate::Invalid;
 use crate::views::{Key, StreamView};
 
 /// A trigger that is not accepted is looked at again so soon: what it lacks, such as a ConfigMap,

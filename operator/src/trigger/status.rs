@@ -5,9 +5,9 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use worldstream_crds::{ConditionReason as Why, ConditionType as What, ReadyTriggerStatus};
 
-use super::{DeploymentView, TriggerView};
+use super::views::{DeploymentView, TriggerView};
+use crate::invalid::Invalid;
 use crate::status::{Says, merge};
-use crate::validate::Invalid;
 
 /// What is said.
 #[derive(Clone, Debug, PartialEq)]

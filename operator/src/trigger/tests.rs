@@ -12,7 +12,7 @@ use super::validate::{Found, Valid, validate};
 use super::*;
 use crate::build::{Child, merge};
 use crate::fixtures::{now, profile};
-use crate::validate::Invalid;
+use crate::invalid::Invalid;
 
 fn trigger(more: Value) -> TriggerView {
     let mut spec = json!({

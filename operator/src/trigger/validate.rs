@@ -10,8 +10,9 @@ use worldstream_crds::plan::{Document, Documents, NoFiles, PlanError, ready, val
 use worldstream_crds::{ConditionReason, TriggerVolumeSpec, WorkerSpec, WorldStreamStatus};
 
 use super::TriggerView;
+use crate::invalid::Invalid;
 use crate::lower::{Mounted, Texts, lower_trigger};
-use crate::validate::{Invalid, validate as validate_stream};
+use crate::validate::validate as validate_stream;
 use crate::views::{Key, ProfileView, StreamView};
 
 /// What a trigger points at, as far as it is there.

@@ -251,6 +251,8 @@ pub fn a_killed_build_goes_on(operator: &Operator) {
     let space = Space::new(operator, "rebuilt", |spec| {
         traffic_alone(spec);
         if_missing(spec);
+        // Slow enough to be met half way on any machine.
+        spec["oracle"]["resources"]["limits"] = json!({ "cpu": "200m" });
     });
     let world = raw_world(&space, "large", ROWS, &[FRAUD]);
     // What counts here is the build.

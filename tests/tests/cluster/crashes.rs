@@ -16,7 +16,12 @@ const KILLS: usize = 20;
 
 pub fn a_killed_worker_is_back_at_its_cursor(operator: &Operator) {
     const ROWS: u64 = 6_000;
-    let space = Space::new(operator, "workers", traffic_alone);
+    let space = Space::new(operator, "workers", |spec| {
+        traffic_alone(spec);
+        // The other node is lost meanwhile.
+        let here = json!({ "kubernetes.io/hostname": operator.node });
+        spec["worker"]["podTemplate"] = json!({ "nodeSelector": here });
+    });
     space.world("a", ROWS);
     let more = json!({ "trafficMode": "fraud", "speedup": 120 });
     space.start(&[space.stream("killed", "a", more)]);
@@ -88,7 +93,8 @@ pub fn a_killed_operator_makes_nothing_twice(operator: &Operator) {
         let more = json!({
             "trafficMode": "fraud",
             "platformRunId": format!("platform_20260101T00000{number}Z"),
-            "speedup": 2_880,
+            // Set up, run and over while it is killed.
+            "speedup": 5_760,
         });
         space.stream(name, "a", more)
     };
@@ -100,7 +106,7 @@ pub fn a_killed_operator_makes_nothing_twice(operator: &Operator) {
     space.start(&streams);
     let began = Instant::now();
     for _ in 0..KILLS {
-        let wait = rand::rng().random_range(100..2_500);
+        let wait = rand::rng().random_range(100..4_500);
         std::thread::sleep(Duration::from_millis(wait));
         process.restart();
     }

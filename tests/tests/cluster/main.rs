@@ -55,8 +55,6 @@ const GROUPS: &[&[Case]] = &[
             deleted::a_deleted_stream_takes_what_it_owned_and_nothing_else,
         ),
         ("taken", deleted::a_name_that_is_taken_is_said_and_heals),
-    ],
-    &[
         ("builds", builds::missing_views_are_built_and_streamed),
         (
             "unbuilt",
@@ -77,8 +75,12 @@ const GROUPS: &[&[Case]] = &[
         ),
         ("suspend", away::suspend_and_resume_repeat_nothing),
     ],
-    // Alone: its figures are of the way back, not of what else the machine does.
-    &[("workers", crashes::a_killed_worker_is_back_at_its_cursor)],
+    // Alone but for one that waits for a node most of the time: its figures are of the way back, not
+    // of what else the machine does.
+    &[
+        ("workers", crashes::a_killed_worker_is_back_at_its_cursor),
+        ("lost", lost::a_lost_node_is_left_and_its_worker_fenced),
+    ],
     &[
         (
             "room",
@@ -97,7 +99,6 @@ const GROUPS: &[&[Case]] = &[
         ),
         ("nowhere", replaced::a_worker_that_gets_nowhere_is_given_up),
     ],
-    &[("lost", lost::a_lost_node_is_left_and_its_worker_fenced)],
     &[(
         "server",
         server::an_api_server_that_is_away_holds_nobody_else_up,

@@ -2,6 +2,7 @@
 //! and there can be several. Each looks after the namespace of its case alone.
 
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -28,12 +29,9 @@ impl<'a> Outside<'a> {
     pub fn start(operator: &'a Operator, namespace: &str, identity: &str) -> Outside<'a> {
         let place = operator.bed.place();
         let metrics = format!("{}:{}", place.address, place.free_port().unwrap());
-        // Figures are those of a release build, where one is given.
-        let program = std::env::var("WORLDSTREAM_OPERATOR")
-            .unwrap_or_else(|_| built("worldstream-operator").display().to_string());
         let folder = tempfile::tempdir().unwrap();
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
-        let mut command: Command = operator.bed.command(&program).unwrap();
+        let mut command: Command = operator.bed.command(program()).unwrap();
         command.args(["--worker-image", &operator.images.worker]);
         command.args(["--namespace", namespace, "--metrics-addr", &metrics]);
         command.args(["--lease-namespace", SYSTEM, "--lease-name", namespace]);
@@ -142,6 +140,15 @@ impl Drop for Outside<'_> {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The operator's program. Figures are those of a release build, where one is given.
+fn program() -> &'static str {
+    static PROGRAM: LazyLock<String> = LazyLock::new(|| {
+        std::env::var("WORLDSTREAM_OPERATOR")
+            .unwrap_or_else(|_| built("worldstream-operator").display().to_string())
+    });
+    &PROGRAM
 }
 
 /// Who has the Lease of that name; empty: nobody.

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Barrier;
 use std::time::Duration;
 
+use serde_json::Value;
 use worldstream::checkpoint::postgres::Migrated;
 use worldstream::checkpoint::{Holder, PostgresStore};
 use worldstream::plan::{PostgresPlan, SecretSource};
@@ -129,8 +130,9 @@ fn a_role_that_may_make_no_tables_is_told_and_needs_none_once_they_are_there() {
 #[test]
 fn list_show_reset_and_plan() {
     let bed = Bed::new();
-    let gate = GateProcess::start(bed.path(), &["--fault", "latency=5ms"]);
-    let stream = bed.stream(&gate.url);
+    // None of the outputs ends before it was looked at.
+    let gate = GateProcess::start(bed.path(), &["--fault", "latency=1s"]);
+    let stream = bed.stream(&gate.url).set("checkpoints.flushEvery", 10);
     let command = |words: &[&str]| {
         let mut all = vec!["checkpoints"];
         all.extend(words);
@@ -142,15 +144,18 @@ fn list_show_reset_and_plan() {
     let none = command(&["list"]).finish().expect(0);
     assert_eq!(none.stdout, "no checkpoints\n");
     let running = stream.command().start();
-    bed.until_saved(200);
-    let listed = command(&["list", "--json"]).finish().expect(0).json();
-    let listed = listed.as_array().unwrap();
-    assert_eq!(listed.len() as u64, OUTPUTS);
-    for row in listed {
+    bed.until_saved(1);
+    let mut listed = Vec::new();
+    until("each output has saved", || {
+        let list = command(&["list", "--json"]).finish().expect(0).json();
+        listed = list.as_array().unwrap().clone();
+        let saved = |row: &Value| row["progress"]["rows"].as_u64() > Some(0);
+        listed.len() as u64 == OUTPUTS && listed.iter().all(saved)
+    });
+    for row in &listed {
         let holder = row["locked_by"]["holder"].as_str().unwrap();
         assert!(holder.contains(&running.id().to_string()), "{row:#}");
         assert!(row["table"].as_str().unwrap().contains("wsp_checkpoint"));
-        assert!(row["progress"]["rows"].as_u64() > Some(0));
     }
     let held = command(&["reset", "--output", TRAFFIC]).finish().expect(12);
     assert!(held.stderr.contains("held by process"), "{held:#?}");
@@ -166,6 +171,7 @@ fn list_show_reset_and_plan() {
     assert_eq!(command(&["list"]).finish().stdout, "no checkpoints\n");
     let aside = "SELECT count(*) FROM wsp_checkpoint WHERE pack_key ~ '[.]reset-';";
     assert_eq!(bed.server.query(aside, &[]), [OUTPUTS.to_string()]);
+    gate.set_faults(&[]);
     assert_whole(&stream.finish(0).json());
     assert_eq!(gate.summary()["duplicates"].as_u64(), Some(taken));
     assert!(!shown.stdout.contains(PASSWORD) && !held.stderr.contains(PASSWORD));

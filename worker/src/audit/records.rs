@@ -1,7 +1,6 @@
 //! Where a run's records are written: a folder of this machine, or a prefix in S3. Lines are only
 //! ever added and facts are written once, also by several writers at a time.
 
-use std::io::Write;
 use std::path::{Path as FilePath, PathBuf};
 use std::time::Duration;
 
@@ -183,7 +182,7 @@ impl Records {
         match self {
             Records::Folder(folder) => {
                 let path = folder.join(relative);
-                let made = create(&path, bytes);
+                let made = disk::create(&path, bytes);
                 match made.map_err(|error| disk::cannot("write", &path, &error))? {
                     true => Ok(Once::Written),
                     false => Ok(compare(self.read(relative).await?)),
@@ -275,26 +274,6 @@ fn expect(found: &Option<(Bytes, Option<String>)>) -> Expect<'_> {
         Some((_, Some(tag))) => Expect::Tag(tag),
         // A store without tags cannot tell.
         Some((_, None)) => Expect::Anything,
-    }
-}
-
-/// Makes a file with this content, whole; false if there is one.
-fn create(path: &FilePath, bytes: &[u8]) -> std::io::Result<bool> {
-    let folder = path.parent().unwrap_or(FilePath::new("."));
-    disk::create_folder(folder)?;
-    let temporary = disk::own_temporary(path);
-    let made = std::fs::File::create_new(&temporary)
-        .and_then(|mut file| {
-            file.write_all(bytes)?;
-            file.sync_all()
-        })
-        // A link is never made over a file that is there.
-        .and_then(|()| std::fs::hard_link(&temporary, path));
-    disk::remove_if_there(&temporary)?;
-    match made {
-        Ok(()) => disk::sync_folder(folder).map(|()| true),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
-        Err(error) => Err(error),
     }
 }
 

@@ -1,11 +1,13 @@
 //! What files must do here: be replaced whole, be read without surprises, and be on the disk when
 //! we say so.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use worldstream_crds::{ExitCode, Reason};
 
@@ -126,7 +128,7 @@ pub fn create_folder(folder: &Path) -> io::Result<()> {
 /// Where a replacement of `path` is written first: in the same folder, hidden.
 pub fn temporary(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.worldstream-tmp"))
+    path.with_file_name(format!(".{name}{SUFFIX}"))
 }
 
 /// Writes the temporary file of `path` and makes its content durable; gives its stamp, which a
@@ -152,34 +154,102 @@ pub fn remove_if_there(path: &Path) -> io::Result<()> {
     }
 }
 
+/// What the names of files end in that are to take another's place.
+const SUFFIX: &str = ".worldstream-tmp";
+/// Nobody writes to such a file for longer than this.
+const LONG: Duration = Duration::from_secs(24 * 60 * 60);
+/// How many folders a process remembers to have swept.
+const SWEPT: usize = 1_000;
+
 /// A name beside `path` for what is to take its place, which nobody else uses: there may be
 /// several writers.
-pub fn own_temporary(path: &Path) -> PathBuf {
+fn own_temporary(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let any = (crate::gate::random() * (1u64 << 52) as f64) as u64;
-    path.with_file_name(format!(".{name}.{any:013x}.worldstream-tmp"))
+    path.with_file_name(format!(".{name}.{any:013x}{SUFFIX}"))
+}
+
+/// Whether a name is one that [`own_temporary`] gives.
+fn is_own_temporary(name: &str) -> bool {
+    let any = name
+        .strip_prefix('.')
+        .and_then(|name| name.strip_suffix(SUFFIX))
+        .and_then(|name| name.rsplit_once('.'));
+    any.is_some_and(|(of, any)| {
+        let hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        !of.is_empty() && any.len() == 13 && any.bytes().all(hex)
+    })
 }
 
 /// Replaces a file at once and durably, making its folder if need be: readers see the old content
 /// or the new, whatever crashes, and the last of several writers counts.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    put(path, bytes, |new| fs::rename(new, path))
+}
+
+/// Makes a file with this content likewise; false if there is one, which stays.
+pub fn create(path: &Path, bytes: &[u8]) -> io::Result<bool> {
+    // A link is never made over a file that is there.
+    match put(path, bytes, |new| fs::hard_link(new, path)) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes a file beside `path`, whole and durable, and has it put there.
+fn put(
+    path: &Path,
+    bytes: &[u8],
+    into_place: impl FnOnce(&Path) -> io::Result<()>,
+) -> io::Result<()> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
     create_folder(folder)?;
-    let temporary = own_temporary(path);
-    let put = File::create_new(&temporary)
+    sweep(folder);
+    let new = own_temporary(path);
+    let done = File::create_new(&new)
         .and_then(|mut file| {
+            // Held for as long as it is written, for those who sweep; some file systems cannot.
+            let _ = file.try_lock();
             file.write_all(bytes)?;
             file.sync_all()
         })
-        .and_then(|()| fs::rename(&temporary, path));
-    if put.is_err() {
-        remove_if_there(&temporary)?;
-    }
-    put?;
+        .and_then(|()| into_place(&new));
+    remove_if_there(&new)?;
+    done?;
     sync_folder(folder)
+}
+
+/// Removes what crashes left of [`put`] in a folder, once a process: files with such a name that
+/// are older than a day and that nobody holds. What cannot be removed is in nobody's way.
+fn sweep(folder: &Path) {
+    static DONE: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    {
+        let mut done = DONE.lock().unwrap_or_else(PoisonError::into_inner);
+        if done.len() >= SWEPT {
+            done.clear();
+        }
+        if !done.insert(folder.to_owned()) {
+            return;
+        }
+    }
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let left = entry.file_name().to_str().is_some_and(is_own_temporary);
+        if left && is_abandoned(&entry.path()).unwrap_or(false) {
+            let _ = remove_if_there(&entry.path());
+        }
+    }
+}
+
+/// Whether a file is older than a day and nobody holds it.
+fn is_abandoned(path: &Path) -> io::Result<bool> {
+    let seen = fs::symlink_metadata(path)?;
+    // One of the future is of another clock, and may be new.
+    let old = seen.modified()?.elapsed().is_ok_and(|age| age > LONG);
+    Ok(seen.is_file() && old && File::open(path)?.try_lock().is_ok())
 }
 
 /// A failure to write below `path`. The contract has no code for a store that is away, so
@@ -205,6 +275,8 @@ pub fn cannot(action: &str, path: &Path, error: &io::Error) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
 
     #[test]
@@ -227,6 +299,61 @@ mod tests {
         replace(&path, b"two").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(fs::read(&theirs).unwrap(), b"half of th");
+    }
+
+    #[test]
+    fn what_crashes_left_goes_after_a_day_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let put = |name: &str, days: u64| {
+            let file = File::create_new(dir.path().join(name)).unwrap();
+            let age = Duration::from_secs(days * 24 * 60 * 60 + 60);
+            file.set_modified(SystemTime::now() - age).unwrap();
+            file
+        };
+        let left = own_temporary(Path::new("c.json"));
+        drop(put(left.to_str().unwrap(), 1));
+        let others = [
+            // It may be written at this moment.
+            (".c.json.00000000000aa.worldstream-tmp", 0),
+            // Nobody else's, however old.
+            (".c.json.worldstream-tmp", 9),
+            (".c.json.00000000000AA.worldstream-tmp", 9),
+            (".c.json.000000000000aa.worldstream-tmp", 9),
+            ("c.json.00000000000aa.worldstream-tmp", 9),
+            (".c.json.00000000000aa.tmp", 9),
+            ("d.json", 9),
+        ];
+        for (name, days) in others {
+            drop(put(name, days));
+        }
+        // However slow its writer is.
+        let held = ".d.json.0123456789abc.worldstream-tmp";
+        let holder = put(held, 9);
+        holder.try_lock().unwrap();
+        // Not a file of anybody's.
+        let folder = ".e.json.0123456789abc.worldstream-tmp";
+        fs::create_dir(dir.path().join(folder)).unwrap();
+
+        replace(&dir.path().join("c.json"), b"two").unwrap();
+        let mut expected: Vec<&str> = others.map(|(name, _)| name).to_vec();
+        expected.extend([held, folder, "c.json"]);
+        expected.sort_unstable();
+        let mut found: Vec<String> = fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        found.sort_unstable();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_file_is_made_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/c.json");
+        assert!(create(&path, b"one").unwrap());
+        assert!(!create(&path, b"two").unwrap());
+        assert_eq!(fs::read(&path).unwrap(), b"one");
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
     }
 
     #[test]

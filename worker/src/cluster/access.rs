@@ -84,6 +84,17 @@ impl Refusal {
             Refusal::Away(why) => failure.detail(why).exits(ExitCode::Unavailable),
         }
     }
+
+    /// As a failure about a StreamCheckpoint, which the operator made.
+    pub fn about_checkpoint(self, name: &str) -> Failure {
+        let object = format!("StreamCheckpoint {name}");
+        match self {
+            Refusal::Gone => Failure::new(Reason::CheckpointUnreadable, object)
+                .found("no such object")
+                .expected("one that the operator made"),
+            other => other.about(object),
+        }
+    }
 }
 
 /// The objects of one namespace. Cheap to clone; clones share what is known of the clock's skew.

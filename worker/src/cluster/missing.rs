@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use worldstream_crds::{BuildViews, ExitCode, Reason, StreamCheckpoint, ViewState, ViewStatus};
 
 use super::access::Access;
-use super::preflight::about;
 use super::record::merge_patch;
 use crate::failure::{Failure, Result};
 use crate::oracle::OpenWorld;
@@ -105,7 +104,7 @@ pub(super) async fn show(access: &Access, name: &str, view: &ViewStatus) -> Resu
 
 async fn read(access: &Access, name: &str) -> Result<StreamCheckpoint> {
     let found = access.checkpoint(name).await;
-    found.map_err(|refusal| about(name, refusal))
+    found.map_err(|refusal| refusal.about_checkpoint(name))
 }
 
 async fn write(
@@ -129,5 +128,7 @@ async fn write(
         "status": { "view": patch },
     });
     let written = access.patch_status(name, &patch).await;
-    written.map(drop).map_err(|refusal| about(name, refusal))
+    written
+        .map(drop)
+        .map_err(|refusal| refusal.about_checkpoint(name))
 }

@@ -123,21 +123,10 @@ async fn extent(
         .unwrap_or_else(|error| Err(Failure::new(Reason::StreamFailed, folder).cause(&error)))
 }
 
-/// Why something could not be done with a StreamCheckpoint that the operator made.
-pub(super) fn about(name: &str, refusal: Refusal) -> Failure {
-    let object = format!("StreamCheckpoint {name}");
-    match refusal {
-        Refusal::Gone => Failure::new(Reason::CheckpointUnreadable, object)
-            .found("no such object")
-            .expected("one that the operator made"),
-        other => other.about(object),
-    }
-}
-
 /// Writes a plan into one StreamCheckpoint, if it is not there already. A cursor that another plan
 /// was made for would point into another view: that is refused.
 async fn write(access: &Access, name: &str, plan: &OutputPlan) -> Result<()> {
-    let about = |refusal: Refusal| about(name, refusal);
+    let about = |refusal: Refusal| refusal.about_checkpoint(name);
     let found = access.checkpoint(name).await.map_err(about)?;
     let status = found.status.unwrap_or_default();
     if status.plan.as_ref() == Some(plan) {

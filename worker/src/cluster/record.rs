@@ -89,12 +89,7 @@ impl Record {
     /// no such object, and exit code `Unavailable` where the API server is away.
     pub async fn take(access: &Access, name: &str, pod: Pod, patience: Duration) -> Result<Record> {
         let began = Instant::now();
-        let about = |refusal: Refusal| match refusal {
-            Refusal::Gone => Failure::new(Reason::CheckpointUnreadable, object(name))
-                .found("no such object")
-                .expected("one that the operator made"),
-            other => other.about(object(name)),
-        };
+        let about = |refusal: Refusal| refusal.about_checkpoint(name);
         loop {
             let found = access.checkpoint(name).await.map_err(about)?;
             let status = found.status.clone().unwrap_or_default();

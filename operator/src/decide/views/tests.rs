@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::*;
@@ -5,7 +7,7 @@ use crate::fixtures::{now, profile, stream};
 use crate::lower::Texts;
 use crate::status::derive;
 use crate::validate::{live, validate};
-use crate::views::{Ended, Life, View};
+use crate::views::{CheckpointView, Ended, Life, View};
 
 /// A stream whose preflight has run once, and what there is of it.
 struct Bed {

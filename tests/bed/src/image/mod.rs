@@ -14,7 +14,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 pub use sbom::sbom;
-pub use worldstream::{Images, images};
+pub use worldstream::{Images, held_back, images};
 
 use crate::error::{Doing as _, Result};
 use tar::Tar;

@@ -1,5 +1,6 @@
 //! The project's own two images, of programs that are linked statically.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crate::command::{command, output};
@@ -20,6 +21,9 @@ const PROGRAMS: [(&str, &str); 2] = [
     ),
 ];
 
+/// The folder of what is made for the images, below a profile's.
+const STATIC: &str = "static";
+
 /// The project's images as archives.
 #[derive(Debug, Clone)]
 pub struct Images {
@@ -39,9 +43,8 @@ pub struct Images {
 /// not by RUSTFLAGS, which would compile every dependency a second time.
 pub fn images(root: &Path, target: &Path, profile: &str) -> Result<Images> {
     let folder = target.join(if profile == "dev" { "debug" } else { profile });
-    let into = folder.join("static");
-    std::fs::create_dir_all(&into).doing(format_args!("making {}", into.display()))?;
-    let _lock = lock(&into.join("lock"))?;
+    let _lock = held_back(&folder)?;
+    let into = folder.join(STATIC);
     let wrapper = wrapper(&into)?;
     stage("building static programs", || {
         let mut build = command("cargo");
@@ -101,6 +104,14 @@ pub fn images(root: &Path, target: &Path, profile: &str) -> Result<Images> {
         }),
         _ => Err(BedError::new("two programs give two images")),
     }
+}
+
+/// Holds builds of the images back, below a profile's folder, until it is dropped: they put their
+/// programs where cargo puts the ordinary ones.
+pub fn held_back(profile: &Path) -> Result<File> {
+    let into = profile.join(STATIC);
+    std::fs::create_dir_all(&into).doing(format_args!("making {}", into.display()))?;
+    lock(&into.join("lock"))
 }
 
 /// Removes the archives of earlier builds of a program.
