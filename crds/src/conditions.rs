@@ -184,7 +184,7 @@ condition_reasons! {
         "See that the store is up and reachable; the stream goes on by itself.";
     WorkerLost, "A worker's node is gone, and its checkpoint store cannot fence it off.",
         "See that the old process has ended, then delete its pod by force.";
-    WorkerRestarting, "A worker crashed and is started again.", "Nothing, if it does not happen again and again.";
+    WorkerRestarting, "A worker ended too early, or is replaced, and is started again.", "Nothing, if it does not happen again and again.";
     CrashLoop, "A worker crashed as often as the profile allows without its cursor moving.",
         "See the pod's log; mend the cause, then raise spec.retry by one.";
     Quarantined, "The gate put events aside.", "Ask IG why: the events are in its quarantine.";
@@ -198,7 +198,7 @@ condition_reasons! {
     CompletedWithQuarantine, "Every output sent all that it had to, and the gate put some events aside.",
         "Ask IG why: the events are in its quarantine.";
     NotFinished, "Outputs have events left to send.", "Nothing.";
-    NotStarted, "It did not come to that yet.", "See the other conditions.";
+    NotStarted, "Nothing has been done for it yet.", "See the other conditions.";
     NoFailure, "Nothing failed.", "Nothing.";
     Finished, "The stream has ended; there is nothing left to do.", "Nothing.";
     AsExpected, "Nothing is wrong.", "Nothing.";

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use tokio::sync::mpsc;
-use worldstream_crds::{ConditionReason, Phase, ViewState, WorkerState, WorldStreamStatus};
+use worldstream_crds::{ConditionReason, Phase, ViewState, WorkerState, WorldStreamStatus, names};
 
 use crate::api::MANAGER;
 use crate::build;
@@ -25,17 +25,6 @@ pub struct Told {
 /// What happened between two statuses.
 pub fn between(before: &WorldStreamStatus, after: &WorldStreamStatus) -> Vec<Told> {
     let mut all = Vec::new();
-    if before.phase != after.phase
-        && let Some(phase) = after.phase
-    {
-        let ready = condition(after, "Ready");
-        let note = ready.map(|(_, _, message)| message).unwrap_or_default();
-        all.push(Told {
-            warning: matches!(phase, Phase::Failed | Phase::Degraded),
-            reason: format!("{phase:?}"),
-            note: format!("The stream is {phase:?}. {note}"),
-        });
-    }
     for (kind, bad) in [
         ("Accepted", "False"),
         ("WorldVerified", "-"),
@@ -116,6 +105,19 @@ pub fn between(before: &WorldStreamStatus, after: &WorldStreamStatus) -> Vec<Tol
             note: note.unwrap_or_default(),
         });
     }
+    // What is degraded or has failed is told with its reason, by the condition.
+    if before.phase != after.phase
+        && let Some(phase) = after.phase
+        && !matches!(phase, Phase::Degraded | Phase::Failed)
+    {
+        let ready = condition(after, "Ready");
+        let note = ready.map(|(_, _, message)| message).unwrap_or_default();
+        all.push(Told {
+            warning: false,
+            reason: format!("{phase:?}"),
+            note: format!("The stream is {phase:?}. {note}"),
+        });
+    }
     all
 }
 
@@ -170,7 +172,9 @@ impl Teller {
             },
             reason: told.reason.clone(),
             note: Some(told.note.chars().take(1_000).collect()),
-            action: "Reconcile".to_owned(),
+            // Events that differ in nothing but their note are counted as one, with the first one's
+            // note: another output, or another cause, is another event.
+            action: format!("Reconcile-{}", names::short_hash(&[&told.note])),
             secondary: None,
         };
         if self.events.try_send((reference, event)).is_err() {
@@ -180,5 +184,61 @@ impl Teller {
                 "an event was left out: too many wait"
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn status(phase: &str, conditions: &[(&str, &str, &str)]) -> WorldStreamStatus {
+        let conditions = conditions.iter().map(|(kind, status, reason)| {
+            json!({
+                "type": kind, "status": status, "reason": reason,
+                "message": format!("{reason} is why."),
+                "lastTransitionTime": "2031-05-04T03:02:01Z",
+            })
+        });
+        let conditions: Vec<_> = conditions.collect();
+        serde_json::from_value(json!({"phase": phase, "conditions": conditions})).unwrap()
+    }
+
+    fn reasons(before: &WorldStreamStatus, after: &WorldStreamStatus) -> Vec<String> {
+        between(before, after)
+            .into_iter()
+            .map(|it| it.reason)
+            .collect()
+    }
+
+    #[test]
+    fn each_step_is_told_once_with_what_led_to_it_first() {
+        let ready = |why| ("Ready", "False", why);
+        let checked = status(
+            "Verifying",
+            &[ready("Preflight"), ("WorldVerified", "False", "Preflight")],
+        );
+        let starts = status(
+            "Starting",
+            &[ready("Priming"), ("WorldVerified", "True", "Verified")],
+        );
+        assert_eq!(reasons(&checked, &starts), ["Verified", "Starting"]);
+        assert_eq!(reasons(&starts, &starts), [""; 0]);
+        let told = between(&checked, &starts).pop().unwrap();
+        assert_eq!(told.note, "The stream is Starting. Priming is why.");
+        assert!(!told.warning);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_by_its_reason_alone() {
+        let going = status("Running", &[("Degraded", "False", "AsExpected")]);
+        let away = status("Degraded", &[("Degraded", "True", "GateAway")]);
+        let late = status("Degraded", &[("Degraded", "True", "OutputLate")]);
+        let told = between(&going, &away);
+        assert_eq!((told.len(), told[0].reason.as_str()), (1, "GateAway"));
+        assert!(told[0].warning, "{told:?}");
+        assert_eq!(reasons(&away, &late), ["OutputLate"]);
+        assert_eq!(reasons(&away, &going), ["Running"]);
     }
 }

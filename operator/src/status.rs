@@ -127,7 +127,12 @@ fn degraded(picture: &Picture) -> Option<(String, String)> {
         return Some((Why::OutputFailed.to_string(), message));
     }
     // The first of a kind says it; all of them make the message.
-    let first = picture.troubles.first()?;
+    let Some(first) = picture.troubles.first() else {
+        return restarting(picture).then(|| {
+            let why = Why::WorkerRestarting;
+            (why.to_string(), why.meaning().to_owned())
+        });
+    };
     let all: Vec<&str> = picture
         .troubles
         .iter()
@@ -135,6 +140,13 @@ fn degraded(picture: &Picture) -> Option<(String, String)> {
         .map(|it| it.1.as_str())
         .collect();
     Some((first.0.to_string(), all.join("; ")))
+}
+
+/// Whether the clock goes, and a worker that was up is not: it crashed, or was evicted, or is
+/// replaced.
+fn restarting(picture: &Picture) -> bool {
+    let waits = picture.clock.mode == ClockMode::Paused || picture.suspend || picture.released;
+    picture.clock.revision > 0 && !picture.all_up && !picture.stopped && !waits
 }
 
 fn phase(picture: &Picture, end: &End) -> Phase {
@@ -323,6 +335,9 @@ fn ready(picture: &Picture, accepted: &Says, end: &End, phase: Phase) -> Says {
     if !picture.all_up {
         return match picture.troubles.first() {
             Some((why, message)) => no(*why, message),
+            None if restarting(picture) => {
+                no(Why::WorkerRestarting, Why::WorkerRestarting.meaning())
+            }
             None => no(Why::Priming, Why::Priming.meaning()),
         };
     }

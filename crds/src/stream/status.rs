@@ -71,7 +71,7 @@ pub struct WorldStreamStatus {
     /// Outputs that are finished, of all. Example: `2/4`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outputs_finished: Option<String>,
-    /// Each output, its lanes added up.
+    /// What becomes of each output.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["output"]))]
     pub outputs: Vec<OutputStatus>,

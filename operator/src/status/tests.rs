@@ -162,6 +162,26 @@ fn phase_and_conditions_follow_from_the_picture_together() {
             "WorkerRestarting",
         ),
         (
+            "a crash, and the next worker starts",
+            with(&|it| {
+                it.outputs[0].state = Starting;
+                it.all_up = false;
+            }),
+            Phase::Degraded,
+            "False",
+            "WorkerRestarting",
+        ),
+        (
+            "resumed, and the workers start",
+            with(&|it| {
+                it.clock.mode = ClockMode::Paused;
+                it.all_up = false;
+            }),
+            Phase::Starting,
+            "False",
+            "Priming",
+        ),
+        (
             "released",
             with(&|it| {
                 it.released = true;

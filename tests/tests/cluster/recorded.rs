@@ -82,8 +82,8 @@ impl<'a> Recorded<'a> {
             "At its end",
             &[
                 "get ws,sckpt -o wide",
-                "get sclk world-a-fraud",
-                "describe ws world-a-fraud",
+                "get sclk world-a-fraud -o wide",
+                "events --for ws/world-a-fraud",
             ],
         );
         self.see(
