@@ -73,6 +73,14 @@ const AGE: Column = column(
     "How long ago it was made",
 );
 
+/// Why it is ready, or why not.
+const REASON: Column = wide(
+    "Reason",
+    "string",
+    r#".status.conditions[?(@.type=="Ready")].reason"#,
+    "Why it is ready, or why not",
+);
+
 const PROFILE: &[Column] = &[
     column(
         "Gate",
@@ -152,12 +160,7 @@ const STREAM: &[Column] = &[
         "How far the latest output is behind the clock, in wall time",
     ),
     AGE,
-    wide(
-        "Reason",
-        "string",
-        r#".status.conditions[?(@.type=="Ready")].reason"#,
-        "Why it is ready, or why not",
-    ),
+    REASON,
     wide(
         "Scenario",
         "string",
@@ -338,12 +341,7 @@ const TRIGGER: &[Column] = &[
         "How long ago the newest message came to the bus",
     ),
     AGE,
-    wide(
-        "Reason",
-        "string",
-        r#".status.conditions[?(@.type=="Ready")].reason"#,
-        "Why it is ready, or why not",
-    ),
+    REASON,
     wide(
         "Profile",
         "string",

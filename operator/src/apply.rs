@@ -1,5 +1,6 @@
 //! Carries out what was decided, in order; then writes the status, if it says something new.
 
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use serde_json::{Map, Value, json};
 use worldstream_crds::WorldStreamStatus;
 
@@ -7,6 +8,10 @@ use crate::api::{ApiError, Server};
 use crate::build;
 use crate::decide::Action;
 use crate::views::{Key, StreamView};
+
+/// How many children of one stream are made at the same time: a stream starts as soon as all are
+/// there.
+const AT_ONCE: usize = 8;
 
 /// Carries out one action.
 pub async fn carry_out(
@@ -18,8 +23,19 @@ pub async fn carry_out(
     match action {
         Action::Apply(children) => {
             let new = stream.status.plan.is_none();
-            for child in children {
-                server.apply(key, child, new).await?;
+            // A binding is refused as long as its role is not there; all else may come in any order.
+            let (bindings, others): (Vec<_>, Vec<_>) = children
+                .iter()
+                .partition(|child| child.resource.kind == build::ROLE_BINDING.kind);
+            for part in [others, bindings] {
+                let requests = part.into_iter();
+                let requests: Vec<_> = requests
+                    .map(|child| server.apply(key, child, new).boxed())
+                    .collect();
+                futures::stream::iter(requests)
+                    .buffer_unordered(AT_ONCE)
+                    .try_collect::<()>()
+                    .await?;
             }
             Ok(())
         }

@@ -1,5 +1,10 @@
-//! A way to Kinesis on which requests can be answered otherwise than Kinesis would: by what it
-//! says where too many read, or when an iterator is too old.
+//! What is done to a Kinesis while somebody reads it: shards that are split and merged, and a way to
+//! it on which requests can be answered otherwise than Kinesis would: by what it says where too many
+//! read, or when an iterator is too old.
+
+mod shards;
+
+pub use shards::{make, merge, open, shards, split, until_active};
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};

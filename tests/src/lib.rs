@@ -4,6 +4,7 @@
 
 pub mod apiserver;
 pub mod bench;
+pub mod cases;
 pub mod exact;
 pub mod generated;
 pub mod inside;

@@ -72,7 +72,13 @@ impl Minio {
     pub fn plan(&self) -> S3Plan {
         let secret = |name: &str, value: &str| {
             let path = self.dir.path().join(name);
-            std::fs::write(&path, format!("{value}\n")).expect("a secret");
+            let text = format!("{value}\n");
+            // Programs read it meanwhile: it is never half there.
+            if std::fs::read_to_string(&path).ok().as_ref() != Some(&text) {
+                let beside = tempfile::NamedTempFile::new_in(&self.dir).expect("a secret");
+                std::fs::write(beside.path(), text).expect("a secret");
+                beside.persist(&path).expect("a secret");
+            }
             SecretSource::File(path)
         };
         S3Plan {

@@ -144,10 +144,19 @@ fn check_profile(profile: &Document<StreamProfileSpec>) -> Result<(), UsageError
             "the file store, which is the default",
         ),
     ];
-    match found.into_iter().find(|(_, given, _)| *given) {
-        Some((path, _, expected)) => Err(profile.yaml.wrong(
+    refuse(profile, found)
+}
+
+/// Refuses the first of these fields of a spec that is given: its path, whether it is, and what
+/// is expected in its place.
+pub fn refuse<'a, T>(
+    document: &Document<T>,
+    fields: impl IntoIterator<Item = (&'a str, bool, &'a str)>,
+) -> Result<(), UsageError> {
+    match fields.into_iter().find(|(_, given, _)| *given) {
+        Some((path, _, expected)) => Err(document.yaml.wrong(
             &format!("spec.{path}"),
-            format!("is there in a cluster alone, expected {expected}"),
+            format!("means something in a cluster alone, expected {expected}"),
         )),
         None => Ok(()),
     }

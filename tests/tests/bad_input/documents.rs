@@ -229,19 +229,19 @@ fn profiles(cases: &mut Cases) {
             "a ConfigMap without a cluster",
             "catalogue",
             json!({"configMap": {"name": "texts", "key": "catalogue"}}),
-            "spec.catalogue.configMap: is there in a cluster alone, expected a file, builtIn or inline",
+            "spec.catalogue.configMap: means something in a cluster alone, expected a file, builtIn or inline",
         ),
         (
             "a Secret without a cluster",
             "gate/auth",
             json!({"apiKey": {"secret": {"name": "ig", "key": "key"}}}),
-            "spec.gate.auth.apiKey.secret: is there in a cluster alone, expected a file or env",
+            "spec.gate.auth.apiKey.secret: means something in a cluster alone, expected a file or env",
         ),
         (
             "a store that only a cluster has",
             "checkpoints",
             json!({"kubernetes": {}}),
-            "spec.checkpoints.kubernetes: is there in a cluster alone",
+            "spec.checkpoints.kubernetes: means something in a cluster alone",
         ),
         (
             "an unknown built-in",

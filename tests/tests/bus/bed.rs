@@ -12,6 +12,7 @@ use worldstream::bus::{self, Arrival, Bus, Message, Place};
 use worldstream::plan::ready::{BusKind, BusPlan, FileBusPlan, KinesisBusPlan};
 use worldstream::plan::{S3CredentialsPlan, S3Plan, SecretSource};
 use worldstream_tests::bed::stores::KinesisServer;
+use worldstream_tests::kinesis;
 
 pub const TOPIC: &str = "fp.bus.control.v1";
 /// Every wait ends: a bus that gives nothing for so long is broken.
@@ -144,22 +145,13 @@ impl<'a> Stream<'a> {
     }
 
     pub fn create(&self, shards: usize) {
-        self.ask("CreateStream", json!({"ShardCount": shards}));
-        self.until_active();
+        kinesis::make(self.engine, self.name, shards);
     }
 
     /// A request about this stream.
     pub fn ask(&self, action: &str, mut parameters: Value) -> Value {
         parameters["StreamName"] = json!(self.name);
         self.engine.ask(action, &parameters).unwrap()
-    }
-
-    /// Waits until what was asked for last is done.
-    pub fn until_active(&self) {
-        until(|| {
-            let summary = self.ask("DescribeStreamSummary", json!({}));
-            summary["StreamDescriptionSummary"]["StreamStatus"] == "ACTIVE"
-        });
     }
 
     /// How the program reaches it.
@@ -214,8 +206,7 @@ impl<'a> Stream<'a> {
 
     /// Its shards, as Kinesis lists them.
     pub fn shards(&self) -> Vec<Value> {
-        let listed = self.ask("ListShards", json!({}));
-        listed["Shards"].as_array().unwrap().clone()
+        kinesis::shards(self.engine, self.name)
     }
 }
 

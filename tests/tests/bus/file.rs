@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 use worldstream::bus::Arrival;
@@ -70,7 +70,10 @@ fn what_lies_there_comes_in_order_and_then_what_is_new() {
     }
     let new = reading.texts(20);
     each_once(&new, (20..40).map(message));
-    assert_eq!(reading.position(), None);
+    assert!(
+        reading.position().is_some(),
+        "all of the new ones are settled"
+    );
 }
 
 #[test]
@@ -270,6 +273,50 @@ fn the_same_content_comes_again_only_as_another_file_and_unsettled() {
     assert_eq!(reading.texts(1), [message(3)]);
     fs::write(&settled, message(0)).unwrap();
     assert_eq!(reading.texts(1), [message(0)]);
+}
+
+#[test]
+fn after_a_restart_what_was_settled_is_passed_over() {
+    let folder = folder();
+    for number in 0..5 {
+        folder.write(&format!("{number}.json"), &message(number));
+    }
+    let mut reading = folder.read();
+    assert_eq!(reading.position(), None);
+    let old = reading.old();
+    for given in old.iter().filter(|it| text(it) != message(3)) {
+        reading.settle(&given.place);
+    }
+    let position = reading.position();
+    assert!(position.is_some());
+    drop(reading);
+    let touch = |name: &str, time: SystemTime| {
+        let file = fs::File::options()
+            .write(true)
+            .open(folder.topic.join(name));
+        file.unwrap().set_modified(time).unwrap();
+    };
+    let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    // Whatever their names and their times: one that is new, one that was touched, one that holds
+    // something else than when it was settled, and one that does so at the time that it had before.
+    folder.write("0-before-all.json", &message(10));
+    touch("0-before-all.json", long_ago);
+    touch("1.json", SystemTime::now());
+    folder.write("2.json", &message(12));
+    let four = folder.topic.join("4.json");
+    let time = fs::metadata(&four).unwrap().modified().unwrap();
+    folder.write("4.json", &message(5));
+    touch("4.json", time);
+    let again = |position: Option<&str>| {
+        let found = Reading::open(&folder.plan, position).old();
+        found.iter().map(text).collect::<Vec<_>>()
+    };
+    let new = [3, 5, 10, 12].map(message);
+    each_once(&again(position.as_deref()), new.clone());
+    // What is said of another folder says nothing of this one.
+    let others = position.map(|text| text.replace("bus", "sub"));
+    let all = [0, 1].map(message).into_iter().chain(new);
+    each_once(&again(others.as_deref()), all);
 }
 
 #[test]

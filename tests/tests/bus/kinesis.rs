@@ -1,5 +1,7 @@
 //! A stream of a real Kinesis engine: all of it, once, and from the position on.
 
+use std::path::PathBuf;
+
 use serde_json::json;
 use worldstream::bus::Arrival;
 use worldstream::plan::ready::{BusKind, BusPlan};
@@ -142,6 +144,47 @@ fn a_stream_that_is_not_there_has_a_reason_of_its_own() {
     let put = worldstream::bus::publish(&plan, "{}".into(), "k");
     let failure = worldstream_tests::s3::wait(put).unwrap_err();
     assert_eq!(failure.reason(), Reason::ControlBusStreamMissing);
+}
+
+#[test]
+fn an_authority_of_ones_own_is_trusted_where_the_plan_names_it() {
+    let engine = KinesisServer::start().unwrap();
+    let stream = Stream::make(&engine, "walled", 1);
+    stream.put_all(0..3);
+    let plan = |ca_file: Option<PathBuf>| {
+        let mut plan = stream.plan_at(&engine.tls_endpoint());
+        let BusKind::Kinesis(kinesis) = &mut plan.kind else {
+            panic!("{plan:?}");
+        };
+        kinesis.ca_file = ca_file;
+        plan
+    };
+    let trusting = plan(Some(engine.root_file()));
+    let mut reading = Reading::open(&trusting, None);
+    each_once(&reading.texts(3), (0..3).map(message));
+    publish(&trusting, &message(3));
+    assert_eq!(reading.texts(1), [message(3)]);
+    // Without it nobody is waited for whom waiting will not make trusted.
+    let failure = Reading::open(&plan(None), None).arrival().unwrap_err();
+    let said = failure.message();
+    assert!(said.contains("invalid peer certificate"), "{failure}");
+    assert!(said.contains("bus.kinesis.caFile"), "{failure}");
+    assert_eq!(failure.exit_code(), ExitCode::FailClosed);
+    let distrusting = plan(None);
+    let put = worldstream::bus::publish(&distrusting, "{}".into(), "k");
+    let failure = worldstream_tests::s3::wait(put).unwrap_err();
+    assert!(
+        failure.message().contains("invalid peer certificate"),
+        "{failure}"
+    );
+    // A file that holds none.
+    let dir = tempfile::tempdir().unwrap();
+    let none = dir.path().join("roots.pem");
+    std::fs::write(&none, "no roots").unwrap();
+    let failure = worldstream::bus::open(&plan(Some(none)), None).map(drop);
+    let said = failure.unwrap_err().message();
+    assert!(said.contains("bus.kinesis.caFile"), "{said}");
+    assert!(said.contains("roots.pem"), "{said}");
 }
 
 #[test]

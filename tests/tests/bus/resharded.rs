@@ -1,55 +1,19 @@
 //! Shards that are split and merged while messages flow: each comes once, parents before children,
 //! and a position says nothing again.
 
-use serde_json::{Value, json};
 use worldstream_tests::bed::stores::KinesisServer;
+use worldstream_tests::kinesis;
 
 use crate::bed::{Reading, Stream, each_once, message, text};
 
-/// Those of a stream's shards that are open, in the order of their ranges.
-fn open(stream: &Stream) -> Vec<Value> {
-    let mut open: Vec<_> = stream
-        .shards()
-        .into_iter()
-        .filter(|shard| shard["SequenceNumberRange"]["EndingSequenceNumber"].is_null())
-        .collect();
-    open.sort_by_key(start);
-    open
-}
-
-fn start(shard: &Value) -> u128 {
-    shard["HashKeyRange"]["StartingHashKey"]
-        .as_str()
-        .unwrap()
-        .parse()
-        .unwrap()
-}
-
 /// Splits an open shard in its middle.
 fn split(stream: &Stream, index: usize) {
-    let shard = &open(stream)[index];
-    let end: u128 = shard["HashKeyRange"]["EndingHashKey"]
-        .as_str()
-        .unwrap()
-        .parse()
-        .unwrap();
-    let middle = start(shard) + (end - start(shard)) / 2;
-    stream.ask(
-        "SplitShard",
-        json!({"ShardToSplit": shard["ShardId"], "NewStartingHashKey": middle.to_string()}),
-    );
-    stream.until_active();
+    kinesis::split(stream.engine, stream.name, index);
 }
 
 /// Merges an open shard and the one beside it.
 fn merge(stream: &Stream, index: usize) {
-    let open = open(stream);
-    let (one, two) = (&open[index]["ShardId"], &open[index + 1]["ShardId"]);
-    stream.ask(
-        "MergeShards",
-        json!({"ShardToMerge": one, "AdjacentShardToMerge": two}),
-    );
-    stream.until_active();
+    kinesis::merge(stream.engine, stream.name, index);
 }
 
 #[test]

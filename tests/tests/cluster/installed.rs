@@ -63,6 +63,10 @@ impl Replays<'_> {
         serde_json::from_str(&self.kubectl(&args)).unwrap()
     }
 
+    fn patch(&self, stream: &str, patch: &str) {
+        self.kubectl(&["patch", "ws", stream, "--type=merge", "-p", patch]);
+    }
+
     fn status(&self, stream: &str) -> Value {
         self.get(&format!("ws/{stream}"), &[])["status"].clone()
     }
@@ -254,37 +258,13 @@ fn an_upgrade_restarts_no_stream(operator: &Operator, replays: &Replays<'_>) {
         !now.trim().is_empty() && now != led
     });
     // It looks after the stream, and follows what people ask.
-    operator
-        .bed
-        .kubectl([
-            "-n",
-            REPLAYS,
-            "patch",
-            "ws",
-            "lasts",
-            "--type=merge",
-            "-p",
-            r#"{"spec": {"paused": true}}"#,
-        ])
-        .unwrap();
+    replays.patch("lasts", r#"{"spec": {"paused": true}}"#);
     replays.wait("lasts: Paused", || {
         replays.status("lasts")["phase"] == "Paused"
     });
     assert_eq!(pods(), before, "workers were replaced");
     assert_eq!(replays.status("lasts")["plan"], plan);
-    operator
-        .bed
-        .kubectl([
-            "-n",
-            REPLAYS,
-            "patch",
-            "ws",
-            "lasts",
-            "--type=merge",
-            "-p",
-            r#"{"spec": {"paused": false, "speedup": 0}}"#,
-        ])
-        .unwrap();
+    replays.patch("lasts", r#"{"spec": {"paused": false, "speedup": 0}}"#);
     replays.wait("lasts: Completed", || {
         replays.status("lasts")["phase"] == "Completed"
     });

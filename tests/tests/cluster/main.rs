@@ -31,14 +31,11 @@ mod server;
 mod space;
 mod stores;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
-use std::time::Instant;
-
 use operator::Operator;
+use worldstream_tests::cases::Cases;
 
 /// A case: its name, and what it does with the operator.
-type Case = (&'static str, fn(&Operator));
+type Case = worldstream_tests::cases::Case<Operator>;
 
 /// Cases that run beside each other, a group after the other.
 const GROUPS: &[&[Case]] = &[
@@ -126,48 +123,20 @@ const APART: &[Case] = &[
 
 #[test]
 fn streams_on_a_cluster() {
-    let only = std::env::var("CASES").unwrap_or_default();
-    let named = |name: &str| only.split(',').any(|it| it == name);
-    let short = |name: &str| worldstream_tests::long() || !LONG.contains(&name);
-    let wanted = |name: &str| named(name) || only.is_empty() && short(name);
+    let asked = Cases::asked_for().with_long(LONG);
     let operator = Operator::install();
-    let wrong: Mutex<Vec<String>> = Mutex::default();
-    let beside = |cases: &[Case]| {
-        std::thread::scope(|scope| {
-            for (name, case) in cases.iter().filter(|(name, _)| wanted(name)) {
-                let (operator, wrong) = (&operator, &wrong);
-                scope.spawn(move || try_it(operator, name, *case, wrong));
-            }
-        });
-    };
+    let enter = |operator: &Operator| operator.bed.place().enter().unwrap();
+    let beside = |cases: &[Case]| asked.beside(&operator, enter, cases);
     for group in GROUPS {
         beside(group);
     }
-    if APART.iter().any(|(name, _)| wanted(name)) {
+    if APART.iter().any(|(name, _)| asked.wants(name)) {
         operator.scale(0);
         beside(APART);
         // One that leads is what is taken away below.
         operator.scale(1);
         operator.until_it_leads();
     }
-    let wrong = wrong.into_inner().unwrap();
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    asked.end();
     operator.uninstall();
-}
-
-fn try_it(operator: &Operator, name: &str, case: fn(&Operator), wrong: &Mutex<Vec<String>>) {
-    let began = Instant::now();
-    operator.bed.place().enter().unwrap();
-    let end = catch_unwind(AssertUnwindSafe(|| case(operator)));
-    let took = began.elapsed().as_secs();
-    let said = if end.is_ok() { "ok" } else { "FAILED" };
-    println!("{name}: {said} after {took} s");
-    if let Err(panic) = end {
-        let text = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| panic.downcast_ref::<&str>().copied())
-            .unwrap_or("a panic without words");
-        wrong.lock().unwrap().push(format!("{name}: {text}"));
-    }
 }

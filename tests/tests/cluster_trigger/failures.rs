@@ -113,6 +113,63 @@ pub fn a_stream_deleted_half_way_is_recorded_once(operator: &Operator) {
     assert!(space.list("ws").is_empty());
 }
 
+/// Somebody deletes the WorldStream while no pod of its trigger runs: it drains and stays until the
+/// next pod has recorded it. With the namespace all goes, and nothing is left waiting for a record.
+pub fn a_stream_deleted_while_its_trigger_is_away_waits_for_it(operator: &Operator) {
+    let stage = Stage::folders(operator, "absent", |_| {});
+    let space = &stage.space;
+    space.world("a", 8 * ROWS);
+    stage.trigger("wren", json!({"stream": {"speedup": 300}}));
+    stage.follows("wren");
+    let begun = |number: u32| {
+        let message = stage.message("a", number);
+        stage.publish(&message);
+        space.wait(
+            "some events",
+            || stage.admitted(&message).len() > 5,
+            |_| stage.story(),
+        );
+        (stage.stream_of("wren", &message), message)
+    };
+    let (stream, message) = begun(1);
+    let scale = |replicas: &str| space.kubectl(&["scale", "deployment/wren-trigger", replicas]);
+    scale("--replicas=0");
+    space.wait(
+        "no pod of the trigger",
+        || {
+            let of_trigger = "worldstream.io/component=trigger";
+            let args = ["get", "pods", "-l", of_trigger, "-o", "name"];
+            space.kubectl(&args).trim().is_empty()
+        },
+        |_| stage.story(),
+    );
+    space.kubectl(&["delete", "ws", &stream, "--wait=false"]);
+    space.phase(&stream, "Suspended");
+    assert!(stage.records(&message.message_id).is_empty());
+    scale("--replicas=1");
+    let records = stage.recorded(&message.message_id, 1);
+    assert_eq!(records[0]["status"], "FAILED", "{records:#?}");
+    let sent = stage.admitted(&message).len() as u64;
+    assert_eq!(records[0]["emitted"], sent, "{records:#?}");
+    space.wait(
+        "the stream to be gone",
+        || space.list("ws").is_empty(),
+        |_| stage.story(),
+    );
+
+    begun(2);
+    let namespace = ["delete", "namespace", &space.namespace, "--wait=false"];
+    space.kubectl(&namespace);
+    space.wait(
+        "the namespace to be gone",
+        || {
+            let args = ["get", "namespace", &space.namespace, "--ignore-not-found"];
+            space.kubectl(&args).trim().is_empty()
+        },
+        |_| stage.story(),
+    );
+}
+
 /// The gate refuses the stream for a while: its message fails, and when it comes again the same
 /// WorldStream goes on at its cursor.
 pub fn a_failed_message_that_comes_again_is_resumed(operator: &Operator) {

@@ -86,10 +86,27 @@ pub fn a_message_becomes_a_stream_and_a_record(operator: &Operator) {
         "2",
     ];
     assert_eq!(row[..7], shown, "{columns}");
+    // A restart goes on behind what is settled, and counts nothing twice.
+    space.kubectl(&["rollout", "restart", "deployment/otter-trigger"]);
+    space.kubectl(&["rollout", "status", "deployment/otter-trigger"]);
+    stage.world("c", 9, ROWS);
+    let third = stage.message("c", 4);
+    stage.publish(&third);
+    stage.streamed_once(&third, ROWS);
+    let status = stage.until("otter", "the third message", |status| {
+        status["counts"]["streamed"] == 3
+    });
+    assert_eq!(status["counts"]["seen"], 7, "{status:#}");
+    assert_eq!(status["counts"]["skipped"], 2, "{status:#}");
+    space.wait(
+        "one stream to be left",
+        || space.list("ws").len() == 1,
+        |_| stage.story(),
+    );
     let kept: Vec<Value> = space.list("ws");
     assert_eq!(
         kept[0]["metadata"]["name"],
-        stage.stream_of("otter", &second)
+        stage.stream_of("otter", &third)
     );
     for (what, text) in [
         (

@@ -19,14 +19,11 @@ mod operator;
 #[path = "../cluster/space.rs"]
 mod space;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
-use std::time::Instant;
-
 use operator::Operator;
+use worldstream_tests::cases::Cases;
 
 /// A case: its name, and what it does with the operator.
-type Case = (&'static str, fn(&Operator));
+type Case = worldstream_tests::cases::Case<Operator>;
 
 /// Cases that run beside each other, a group after the other.
 const GROUPS: &[&[Case]] = &[
@@ -36,6 +33,10 @@ const GROUPS: &[&[Case]] = &[
         (
             "deleted",
             failures::a_stream_deleted_half_way_is_recorded_once,
+        ),
+        (
+            "absent",
+            failures::a_stream_deleted_while_its_trigger_is_away_waits_for_it,
         ),
         (
             "two",
@@ -57,36 +58,12 @@ const GROUPS: &[&[Case]] = &[
 
 #[test]
 fn ready_triggers_on_a_cluster() {
-    let only = std::env::var("CASES").unwrap_or_default();
-    let wanted = |name: &str| only.is_empty() || only.split(',').any(|it| it == name);
+    let asked = Cases::asked_for();
     let operator = Operator::install();
-    let wrong: Mutex<Vec<String>> = Mutex::default();
+    let enter = |operator: &Operator| operator.bed.place().enter().unwrap();
     for group in GROUPS {
-        std::thread::scope(|scope| {
-            for (name, case) in group.iter().filter(|(name, _)| wanted(name)) {
-                let (operator, wrong) = (&operator, &wrong);
-                scope.spawn(move || try_it(operator, name, *case, wrong));
-            }
-        });
+        asked.beside(&operator, enter, group);
     }
-    let wrong = wrong.into_inner().unwrap();
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    asked.end();
     operator.uninstall();
-}
-
-fn try_it(operator: &Operator, name: &str, case: fn(&Operator), wrong: &Mutex<Vec<String>>) {
-    let began = Instant::now();
-    operator.bed.place().enter().unwrap();
-    let end = catch_unwind(AssertUnwindSafe(|| case(operator)));
-    let took = began.elapsed().as_secs();
-    let said = if end.is_ok() { "ok" } else { "FAILED" };
-    println!("{name}: {said} after {took} s");
-    if let Err(panic) = end {
-        let text = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| panic.downcast_ref::<&str>().copied())
-            .unwrap_or("a panic without words");
-        wrong.lock().unwrap().push(format!("{name}: {text}"));
-    }
 }

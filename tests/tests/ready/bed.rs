@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -171,6 +171,16 @@ impl Bed {
     pub fn faults(&self, faults: &[&str]) {
         let parse = |text: &&str| text.parse::<FaultSpec>().unwrap();
         self.gate.set_faults(faults.iter().map(parse).collect());
+    }
+}
+
+/// Waits for something that a busy machine may take long for.
+#[track_caller]
+pub fn wait(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + LONG;
+    while !holds() {
+        assert!(Instant::now() < end, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 

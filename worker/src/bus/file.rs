@@ -1,6 +1,7 @@
 //! The file bus: a folder that is looked at whenever something tells of a change, and now and then
 //! in any case. What was given is known by its content, so that a file that is touched, copied over
-//! with the same bytes, or found half written is given once, and whole.
+//! with the same bytes, or found half written is given once, and whole; and after a restart what was
+//! settled before is not given again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +18,7 @@ use worldstream_crds::ExitCode;
 use super::backoff::Backoff;
 use super::feed::{Feed, Out};
 use super::folder::{Content, Entry, Folder, Version};
+use super::settled::{self, Key};
 use super::watch::Watch;
 use super::{Arrival, Bus, Message, Place};
 use crate::failure::Result;
@@ -36,10 +38,20 @@ const SHARE: u32 = 20;
 pub(super) struct FileBus {
     feed: Feed<Arrival>,
     seen: Arc<Mutex<Seen>>,
+    /// The folder's.
+    name: String,
 }
 
-/// What is known of the files of the folder, by name.
-type Seen = BTreeMap<String, Known>;
+/// What is known of the folder.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Its files, by name.
+    files: BTreeMap<String, Known>,
+    /// All of it was looked at once: before, nobody knows what of a position still counts.
+    looked: bool,
+    /// The position, as long as nothing of it changes.
+    position: Option<Option<String>>,
+}
 
 /// A file.
 #[derive(Debug, Default)]
@@ -52,6 +64,8 @@ struct Known {
     unreadable: Option<Version>,
     /// What was given of it last.
     given: Option<Given>,
+    /// It is settled in this state.
+    settled: Option<Key>,
 }
 
 #[derive(Debug)]
@@ -60,12 +74,21 @@ struct Given {
     identity: String,
     place: Place,
     settled: bool,
+    key: Key,
 }
 
 impl FileBus {
     /// Starts to look.
-    pub fn open(plan: &BusPlan, file: &FileBusPlan) -> Result<FileBus> {
+    pub fn open(plan: &BusPlan, file: &FileBusPlan, position: Option<&str>) -> Result<FileBus> {
         let folder = Folder::open(plan, file)?;
+        let name = folder.name("");
+        let before = position.map(|text| settled::read(text, &name));
+        if let Some(None) = before {
+            warn!(
+                bus = name,
+                "a position that is not of this control bus is passed over"
+            );
+        }
         let seen = Arc::<Mutex<Seen>>::default();
         let watch = match &folder {
             Folder::Local(path) => Some(Watch::new(path)),
@@ -75,13 +98,14 @@ impl FileBus {
             limit: plan.max_message_bytes,
             poll: file.poll_interval,
             seen: seen.clone(),
+            before: before.flatten().unwrap_or_default(),
             folder,
         };
         let feed = Feed::start(|out| async move {
             // Nobody reads on where sending fails.
             let _ = looker.run(watch, &out).await;
         })?;
-        Ok(FileBus { feed, seen })
+        Ok(FileBus { feed, seen, name })
     }
 }
 
@@ -92,14 +116,26 @@ impl Bus for FileBus {
 
     fn settle(&mut self, place: &Place) {
         let mut seen = lock(&self.seen);
-        let given = seen.values_mut().filter_map(|known| known.given.as_mut());
-        for given in given.filter(|given| given.place == *place) {
-            given.settled = true;
+        for known in seen.files.values_mut() {
+            if let Some(given) = known.given.as_mut().filter(|it| it.place == *place) {
+                given.settled = true;
+                known.settled = Some(given.key);
+            }
         }
+        seen.position = None;
     }
 
     fn position(&self) -> Option<String> {
-        None
+        let mut seen = lock(&self.seen);
+        if !seen.looked {
+            return None;
+        }
+        let Seen {
+            files, position, ..
+        } = &mut *seen;
+        let known = files.values().filter_map(|known| known.settled);
+        let position = position.get_or_insert_with(|| settled::position(&self.name, known));
+        position.clone()
     }
 }
 
@@ -113,6 +149,8 @@ struct Looker {
     limit: u64,
     poll: Duration,
     seen: Arc<Mutex<Seen>>,
+    /// What was settled when the folder was opened, and was not met yet.
+    before: BTreeSet<Key>,
 }
 
 /// What a look left to do.
@@ -173,6 +211,7 @@ impl Looker {
             };
             backoff.worked();
             answered = true;
+            lock(&self.seen).looked = true;
             if !caught_up && !left.waiting {
                 caught_up = true;
                 out.send(Ok(Arrival::CaughtUp)).await?;
@@ -199,13 +238,17 @@ impl Looker {
     async fn look(&mut self, entries: Vec<Entry>, out: &Out<Arrival>) -> Sent<Left> {
         let names: BTreeSet<_> = entries.iter().map(|entry| entry.name.as_str()).collect();
         // What is gone and comes again is new.
-        lock(&self.seen).retain(|name, _| names.contains(name.as_str()));
+        {
+            let mut seen = lock(&self.seen);
+            let all = seen.files.len();
+            seen.files.retain(|name, _| names.contains(name.as_str()));
+            if seen.files.len() != all {
+                seen.position = None;
+            }
+        }
         let mut left = Left::default();
         for entry in &entries {
-            let known = lock(&self.seen)
-                .get(&entry.name)
-                .is_some_and(|known| known.version.as_ref() == Some(&entry.version));
-            if known {
+            if self.knows(entry) {
                 continue;
             }
             match self.folder.read(entry, self.limit).await {
@@ -250,9 +293,30 @@ impl Looker {
         Ok(left)
     }
 
+    /// Whether a file needs no look: in this state it had one, or it is an object, which needs not
+    /// be read to be known, and was settled before the folder was opened.
+    fn knows(&mut self, entry: &Entry) -> bool {
+        let mut seen = lock(&self.seen);
+        if let Some(known) = seen.files.get(&entry.name) {
+            return known.version.as_ref() == Some(&entry.version);
+        }
+        let key = settled::key(&entry.name, entry.version.content.as_bytes());
+        let settled = matches!(self.folder, Folder::Bucket { .. }) && self.before.remove(&key);
+        if settled {
+            let known = Known {
+                version: Some(entry.version.clone()),
+                settled: Some(key),
+                ..Known::default()
+            };
+            seen.files.insert(entry.name.clone(), known);
+            seen.position = None;
+        }
+        settled
+    }
+
     /// Judges a file in a state, and keeps what was decided.
     fn meet(
-        &self,
+        &mut self,
         entry: &Entry,
         version: &Version,
         digest: [u8; 32],
@@ -263,8 +327,26 @@ impl Looker {
             source: self.folder.name(&entry.name).into(),
             at: const_hex::encode(digest.get(..8).unwrap_or_default()).into(),
         };
+        // A disk's files have nothing beside their bytes that is sure to tell them apart.
+        let key = match &self.folder {
+            Folder::Local(_) => settled::key(&entry.name, &digest),
+            Folder::Bucket { .. } => settled::key(&entry.name, version.content.as_bytes()),
+        };
+        // Objects in S3 have tags, which cannot stay the same.
+        let unsure = self.is_local()
+            && EventTime::wall_now().micros() - entry.modified.micros() < TICK_MICROS;
         let mut seen = lock(&self.seen);
-        let known = seen.entry(entry.name.clone()).or_default();
+        seen.position = None;
+        let known = seen.files.entry(entry.name.clone()).or_default();
+        if known.given.is_none() && self.before.remove(&key) {
+            known.given = Some(Given {
+                digest,
+                identity: version.identity.clone(),
+                place: place.clone(),
+                settled: true,
+                key,
+            });
+        }
         let since = match &known.waits {
             Some((waits, since)) if waits == version => *since,
             _ => Instant::now(),
@@ -289,15 +371,15 @@ impl Looker {
                     identity: identity.to_owned(),
                     place: place.clone(),
                     settled: false,
+                    key,
                 });
             }
             Verdict::Pass => {}
         }
+        let settled = known.given.as_ref().filter(|given| given.settled);
+        known.settled = settled.map(|given| given.key);
         known.waits = None;
         known.unreadable = None;
-        let age = EventTime::wall_now().micros() - entry.modified.micros();
-        // Objects in S3 have tags, which cannot stay the same.
-        let unsure = self.is_local() && age < TICK_MICROS;
         left.unsure |= unsure;
         known.version = (!unsure).then(|| version.clone());
         (place, verdict)
@@ -310,7 +392,7 @@ impl Looker {
     /// Says once that a file cannot be read; it is tried again at each look.
     fn unreadable(&self, entry: &Entry, failure: &crate::Failure) {
         let mut seen = lock(&self.seen);
-        let known = seen.entry(entry.name.clone()).or_default();
+        let known = seen.files.entry(entry.name.clone()).or_default();
         if known.unreadable.as_ref() != Some(&entry.version) {
             known.unreadable = Some(entry.version.clone());
             warn!(%failure, "a message that cannot be read is tried again, the others are not held up");
@@ -336,6 +418,7 @@ mod tests {
                 at: "1".into(),
             },
             settled,
+            key: [0; 8],
         }
     }
 

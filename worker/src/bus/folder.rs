@@ -39,8 +39,8 @@ pub(super) enum Folder {
 pub(super) struct Version {
     /// Which file it is: one that is put in another's place, whatever it holds, is another one.
     pub identity: String,
-    /// Changes with what it holds.
-    content: String,
+    /// Changes with what it holds; of an object, with nothing else.
+    pub content: String,
 }
 
 /// A file that may be a message.

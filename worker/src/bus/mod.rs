@@ -7,6 +7,7 @@ mod feed;
 mod file;
 mod folder;
 mod kinesis;
+mod settled;
 mod watch;
 
 use std::fmt;
@@ -68,7 +69,7 @@ pub enum Arrival {
 /// A bus that is read.
 ///
 /// Each message is given once for as long as the bus is open; but one that is published again is
-/// given again. A bus that is opened again gives everything that its position is before.
+/// given again. A bus that is opened again gives everything that its position does not pass.
 pub trait Bus: Send {
     /// The next arrival; waits for one. A future that is dropped loses nothing.
     ///
@@ -86,8 +87,8 @@ pub trait Bus: Send {
     fn settle(&mut self, place: &Place);
 
     /// From where to read on when the bus is opened again: for each shard the last message before
-    /// which all are settled. A short text that only the same bus reads; none while there is
-    /// nothing to tell, and always for folders, whose messages stay where they are.
+    /// which all are settled, or of a folder the files that are. A text that only the same bus reads,
+    /// short for a stream, some ten bytes a file for a folder; none while there is nothing to tell.
     fn position(&self) -> Option<String>;
 }
 
@@ -98,7 +99,7 @@ pub trait Bus: Send {
 /// `STREAM_FAILED` where the plan names what is not there: credentials, certificates.
 pub fn open(plan: &BusPlan, position: Option<&str>) -> Result<Box<dyn Bus>> {
     match &plan.kind {
-        BusKind::File(file) => Ok(Box::new(file::FileBus::open(plan, file)?)),
+        BusKind::File(file) => Ok(Box::new(file::FileBus::open(plan, file, position)?)),
         BusKind::Kinesis(kinesis) => {
             let limit = plan.max_message_bytes;
             let bus = kinesis::KinesisBus::open(kinesis, limit, position)?;

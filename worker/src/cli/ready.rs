@@ -162,7 +162,7 @@ fn follow(args: &FollowArgs, json: bool, out: &mut dyn Write) -> Result<ExitCode
         max_messages: args.max_messages,
     };
     let following = async {
-        let positions = StoredPosition::new(&place, &plan.name, &plan.bus.name());
+        let positions = StoredPosition::of_run(&place, &active, &plan.name, &plan.bus.name());
         let parts = Parts {
             plan: &plan,
             place: &place,

@@ -241,6 +241,25 @@ fn admits_every_golden_envelope_once() {
 }
 
 #[test]
+fn the_same_id_of_another_type_or_run_is_another_event() {
+    let gate = started(|_| {});
+    let mut client = Client::new(&gate);
+    let first: Value = serde_json::from_str(&traffic()[0]).unwrap();
+    for (field, text) in [
+        ("event_id", first["event_id"].as_str().unwrap()),
+        ("event_type", "s2_event_stream_baseline_6B"),
+        ("platform_run_id", "platform_20270101T000000Z"),
+    ] {
+        let mut event = first.clone();
+        event[field] = json!(text);
+        let event = event.to_string();
+        assert_eq!(client.decision(event.as_bytes()), "ADMIT", "{field}");
+        assert_eq!(client.decision(event.as_bytes()), "DUPLICATE", "{field}");
+    }
+    assert_eq!(gate.stop().known_events, 3);
+}
+
+#[test]
 fn puts_bad_envelopes_aside_with_their_reason() {
     let gate = started(|_| {});
     let mut client = Client::new(&gate);

@@ -350,6 +350,7 @@ fn deferred(ready: &Ready, wait: &Wait) -> Conclusion {
         message_id: ready.message_id.clone(),
         run_id: ready.run_id.clone(),
         status: Status::DeferredDownstreamNotReady,
+        recorded: None,
         reason: None,
         emitted: None,
         engine_run_root: None,

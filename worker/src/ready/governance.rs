@@ -269,19 +269,36 @@ mod tests {
         for case in cases.as_array().unwrap() {
             for fact in case["governance"].as_array().unwrap() {
                 let text = |pointer: &str| fact.pointer(pointer).unwrap().as_str().unwrap();
-                let message = text("/details/message_id");
+                let message_id = text("/details/message_id");
                 let family = text("/event_family");
-                let dedupe = match family {
-                    "RUN_READY_SEEN" => format!("ready_seen:{message}"),
-                    "RUN_STARTED" => format!("started:{message}"),
-                    "RUN_ENDED" => format!("ended:{message}"),
-                    _ => {
-                        let why = match text("/details/reason") {
+                let engine_run_root = "";
+                let written = match family {
+                    "RUN_READY_SEEN" => None,
+                    "RUN_STARTED" => Some(Fact::Started {
+                        message_id,
+                        engine_run_root,
+                    }),
+                    "RUN_ENDED" => Some(Fact::Ended {
+                        message_id,
+                        engine_run_root,
+                        status: Status::Streamed,
+                        reason: None,
+                        emitted: 0,
+                    }),
+                    _ => Some(Fact::Cancelled {
+                        message_id,
+                        why: match text("/details/reason") {
                             "ENGINE_ROOT_MISSING" => Cancelled::EngineRootMissing,
                             _ => Cancelled::ScopeMismatch(""),
-                        };
-                        format!("cancelled:{message}:{}", why.key())
+                        },
+                    }),
+                };
+                let dedupe = match written {
+                    Some(fact) => {
+                        assert_eq!(fact.family(), family);
+                        fact.dedupe_key()
                     }
+                    None => format!("ready_seen:{message_id}"),
                 };
                 let id = event_id(
                     family,

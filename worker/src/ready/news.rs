@@ -105,6 +105,8 @@ pub struct Conclusion {
     pub run_id: String,
     /// What became of it.
     pub status: Status,
+    /// Of a repeat: what its record says, where that was read.
+    pub recorded: Option<Status>,
     /// Why it was skipped or failed.
     pub reason: Option<Reason>,
     /// Events that were sent; none where no stream began.

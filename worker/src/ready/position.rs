@@ -23,7 +23,7 @@ pub trait Positions {
     fn save<'a>(&'a self, position: &'a str) -> BoxFuture<'a, Result<()>>;
 }
 
-/// A position in the object store: `wsp/ready_positions/<trigger>.json` beside the runs.
+/// A position in the object store: `wsp/ready_positions/<trigger>.json`.
 #[derive(Debug, Clone)]
 pub struct StoredPosition {
     place: Place,
@@ -39,10 +39,20 @@ struct Document {
 }
 
 impl StoredPosition {
-    /// The position of a trigger on a bus, which is told from others by `bus`.
-    pub fn new(place: &Place, trigger: &str, bus: &str) -> StoredPosition {
+    /// The position of a trigger on a bus, which is told from others by `bus`, below the run prefix of
+    /// the active run, as its records are: for another run, all that is on the bus is new.
+    pub fn of_run(place: &Place, run: &str, trigger: &str, bus: &str) -> StoredPosition {
+        Self::at(place, &format!("{}/", place.prefix(run)), trigger, bus)
+    }
+
+    /// The same beside the runs, where the active run may change.
+    pub fn of_all(place: &Place, trigger: &str, bus: &str) -> StoredPosition {
+        Self::at(place, place.runs(), trigger, bus)
+    }
+
+    fn at(place: &Place, prefix: &str, trigger: &str, bus: &str) -> StoredPosition {
         StoredPosition {
-            relative: format!("{}wsp/ready_positions/{trigger}.json", place.runs()),
+            relative: format!("{prefix}wsp/ready_positions/{trigger}.json"),
             place: place.clone(),
             bus: bus.to_owned(),
         }

@@ -60,9 +60,10 @@ impl Status {
         }
     }
 
-    /// Whether a message with such a record is done with.
-    fn is_final(text: &str) -> bool {
-        text == Status::Streamed.as_str() || text == Status::SkippedOutOfScope.as_str()
+    /// The status that a message with such a record is done with.
+    fn is_final(text: &str) -> Option<Status> {
+        let all = [Status::Streamed, Status::SkippedOutOfScope];
+        all.into_iter().find(|it| text == it.as_str())
     }
 }
 
@@ -126,13 +127,13 @@ impl ReadyRuns {
         ReadyRuns { run }
     }
 
-    /// Step 1: whether a record `STREAMED` or `SKIPPED_OUT_OF_SCOPE` exists.
+    /// Step 1: whether a record `STREAMED` or `SKIPPED_OUT_OF_SCOPE` exists, and which.
     ///
     /// # Errors
     /// `STREAM_FAILED` where the records cannot be read.
-    pub async fn done(&self, message_id: &str) -> Result<bool> {
+    pub async fn done(&self, message_id: &str) -> Result<Option<Status>> {
         let found = self.run.read(&relative(message_id)).await?;
-        Ok(found.is_some_and(|bytes| has_final(&bytes)))
+        Ok(found.and_then(|bytes| final_of(&bytes)))
     }
 
     /// Appends a record's line, unless the message is done with already; says whether it is there.
@@ -167,7 +168,7 @@ impl ReadyRuns {
             if holds(old, line) {
                 return Ok(true);
             }
-            if has_final(old) {
+            if final_of(old).is_some() {
                 return Ok(false);
             }
             let mut all = old.to_vec();
@@ -197,13 +198,13 @@ pub fn relative(message_id: &str) -> String {
     format!("wsp/ready_runs/{message_id}.jsonl")
 }
 
-/// Whether one of these lines says that the message is done with. A line that a crash cut off
-/// says nothing.
-fn has_final(lines: &[u8]) -> bool {
+/// What one of these lines says that the message is done with. A line that a crash cut off says
+/// nothing.
+fn final_of(lines: &[u8]) -> Option<Status> {
     lines
         .split(|byte| *byte == b'\n')
         .filter_map(|line| serde_json::from_slice::<Seen>(line).ok())
-        .any(|seen| Status::is_final(&seen.status))
+        .find_map(|seen| Status::is_final(&seen.status))
 }
 
 /// Whether this line is among others.
@@ -231,7 +232,7 @@ fn append_locked(mut file: &File, line: &[u8]) -> io::Result<bool> {
     if holds(&old, line) {
         return Ok(true);
     }
-    if has_final(&old) {
+    if final_of(&old).is_some() {
         return Ok(false);
     }
     // A line that a crash cut off is taken away.
@@ -295,11 +296,11 @@ mod tests {
     async fn a_message_is_done_with_once() {
         let dir = tempfile::tempdir().unwrap();
         for runs in both(dir.path()) {
-            assert!(!runs.done("m").await.unwrap());
+            assert_eq!(runs.done("m").await.unwrap(), None);
             assert!(append(&runs, &record(Status::Failed, 1)).await.unwrap());
-            assert!(!runs.done("m").await.unwrap());
+            assert_eq!(runs.done("m").await.unwrap(), None);
             assert!(append(&runs, &record(Status::Streamed, 2)).await.unwrap());
-            assert!(runs.done("m").await.unwrap());
+            assert_eq!(runs.done("m").await.unwrap(), Some(Status::Streamed));
             assert!(!append(&runs, &record(Status::Streamed, 3)).await.unwrap());
             let found: Vec<_> = lines(&runs).await;
             let emitted: Vec<_> = found.iter().map(|it| it["emitted"].clone()).collect();
@@ -315,6 +316,23 @@ mod tests {
             assert!(again.append("n", line.as_bytes()).await.unwrap());
             let bytes = runs.run.read(&relative("n")).await.unwrap().unwrap();
             assert_eq!(bytes, line);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_out_of_scope_is_done_with_as_what_was_streamed() {
+        for (status, done) in [
+            (Status::Streamed, true),
+            (Status::SkippedOutOfScope, true),
+            (Status::Failed, false),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            for runs in both(dir.path()) {
+                assert!(append(&runs, &record(status, 1)).await.unwrap());
+                assert_eq!(runs.done("m").await.unwrap(), done, "{status}");
+                let later = append(&runs, &record(Status::Streamed, 2)).await.unwrap();
+                assert_eq!(later, !done, "{status}");
+            }
         }
     }
 
@@ -341,7 +359,7 @@ mod tests {
         let whole = std::fs::read(&path).unwrap();
         let torn = [&whole[..], &br#"{"status": "STREAMED""#[..]].concat();
         std::fs::write(&path, torn).unwrap();
-        assert!(!runs.done("m").await.unwrap());
+        assert_eq!(runs.done("m").await.unwrap(), None);
         append(&runs, &record(Status::Streamed, 2)).await.unwrap();
         assert_eq!(lines(&runs).await.len(), 2);
     }

@@ -85,8 +85,8 @@ impl<'s> Walk<'s> {
         let runs = ReadyRuns::of(run.clone());
 
         // 1: it was recorded before.
-        if memory.deleted || runs.done(id).await? {
-            return duplicate(parts.launcher, ready).await;
+        if let Some(recorded) = recorded_before(&memory, &runs, id).await? {
+            return duplicate(parts.launcher, ready, Some(recorded)).await;
         }
         moment("not_recorded");
 
@@ -165,9 +165,9 @@ impl<'s> Walk<'s> {
         };
         moment("claimed");
         // Whoever had the claim before us may have recorded it.
-        if claim.memory().deleted || known.runs.done(id).await? {
+        if let Some(recorded) = recorded_before(&claim.memory(), &known.runs, id).await? {
             claim.release().await;
-            return duplicate(parts.launcher, ready).await;
+            return duplicate(parts.launcher, ready, Some(recorded)).await;
         }
         let launch = Launch {
             message_id: id.to_owned(),
@@ -188,11 +188,27 @@ fn is_verdict(failure: &Failure) -> bool {
     failure.reason() == Reason::RunFactsInvalid && failure.exit_code() != ExitCode::Unavailable
 }
 
-/// A message that has its record: nothing is written.
-async fn duplicate<L: Launcher>(launcher: &L, ready: &Ready) -> Result<Went> {
+/// What a message is recorded as, if it is done with: one that was deleted half way is not streamed
+/// again by itself.
+async fn recorded_before(memory: &Memory, runs: &ReadyRuns, id: &str) -> Result<Option<Status>> {
+    match memory.deleted {
+        true => Ok(Some(Status::Failed)),
+        false => runs.done(id).await,
+    }
+}
+
+/// A message that has its record, and which where that was read: nothing is written.
+async fn duplicate<L: Launcher>(
+    launcher: &L,
+    ready: &Ready,
+    recorded: Option<Status>,
+) -> Result<Went> {
     let status = Status::SkippedDuplicate;
     launcher.recorded(&ready.message_id, status).await?;
-    Ok(Went::Concluded(Box::new(conclusion(ready, status))))
+    Ok(Went::Concluded(Box::new(Conclusion {
+        recorded,
+        ..conclusion(ready, status)
+    })))
 }
 
 /// A message that failed before a stream was begun.
@@ -224,7 +240,7 @@ async fn recorded<L: Launcher>(
     moment("recorded");
     // Another trigger was faster: its record counts.
     if !appended {
-        return duplicate(launcher, ready).await;
+        return duplicate(launcher, ready, None).await;
     }
     let id = &conclusion.message_id;
     launcher.recorded(id, conclusion.status).await?;
@@ -268,6 +284,7 @@ fn conclusion(ready: &Ready, status: Status) -> Conclusion {
         message_id: ready.message_id.clone(),
         run_id: ready.run_id.clone(),
         status,
+        recorded: None,
         reason: None,
         emitted: None,
         engine_run_root: None,
@@ -425,7 +442,7 @@ impl Known<'_> {
         });
         closed.await?;
         if !appended {
-            return duplicate(launcher, self.ready).await;
+            return duplicate(launcher, self.ready, None).await;
         }
         let id = &conclusion.message_id;
         launcher.recorded(id, conclusion.status).await?;

@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn a_container_is_known_by_its_environment() {
         let of = |given: &[(&str, &str)]| {
-            let client = crate::store::http::client(None).unwrap();
+            let client = crate::store::http::client(None, "caFile").unwrap();
             Container::of(&Environment::of(given), client)
         };
         assert!(of(&[]).unwrap().is_none());

@@ -216,7 +216,7 @@ fn remote(error: &object_store::Error, credentials: &str) -> (Trouble, String) {
 }
 
 /// Whether a connection failed because we do not trust the other end: that does not pass by itself.
-fn is_distrust(error: &HttpError) -> bool {
+pub(crate) fn is_distrust(error: &(dyn Error + 'static)) -> bool {
     let mut link: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = link {
         if let Some(error) = error.downcast_ref::<rustls::Error>() {

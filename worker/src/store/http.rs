@@ -50,12 +50,13 @@ pub(crate) fn io() -> Result<Handle> {
     })
 }
 
-/// A client that trusts the certificates of `ca_file`, or without one the built-in roots.
+/// A client that trusts the certificates of `ca_file`, which `field` names, or without one the
+/// built-in roots.
 ///
 /// # Errors
-/// `STREAM_FAILED` for `world.s3.caFile` where the file is no list of certificates.
-pub(super) fn client(ca_file: Option<&Path>) -> Result<reqwest::Client> {
-    let tls = tls::https(ca_file, "world.s3.caFile")?;
+/// `STREAM_FAILED` for `field` where the file is no list of certificates.
+pub(super) fn client(ca_file: Option<&Path>, field: &str) -> Result<reqwest::Client> {
+    let tls = tls::https(ca_file, field)?;
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .http1_only()

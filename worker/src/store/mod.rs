@@ -28,6 +28,7 @@ use tokio::runtime::Handle;
 use tracing::warn;
 
 pub(crate) use credentials::is_passing;
+pub(crate) use error::is_distrust;
 pub use error::{StoreError, Tries, Trouble};
 pub(crate) use http::io;
 

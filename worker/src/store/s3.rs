@@ -118,7 +118,7 @@ const SIGNED_FOR: Duration = Duration::from_secs(60);
 /// The bucket as `object_store` knows it, what is needed to try again, and its connections.
 fn connect(plan: &S3Plan, bucket: &str) -> Result<(AmazonS3, Remote, Connector)> {
     let connector = Connector {
-        client: http::client(plan.ca_file.as_deref())?,
+        client: http::client(plan.ca_file.as_deref(), "world.s3.caFile")?,
         io: http::io()?,
     };
     let environment = Environment::of_process("world.s3");

@@ -46,10 +46,11 @@ impl Service<'_> {
     /// How the service is asked; nothing is sent yet.
     ///
     /// # Errors
-    /// `STREAM_FAILED` where no credentials are to be found, or those that count cannot be read.
+    /// `STREAM_FAILED` where no credentials are to be found, or those that count cannot be read, and
+    /// where the file of certificates is none.
     pub fn access(&self) -> Result<Access> {
         let connector = Connector {
-            client: http::client(self.ca_file)?,
+            client: http::client(self.ca_file, &format!("{}.caFile", self.user))?,
             io: http::io()?,
         };
         let environment = Environment::of_process(self.user);

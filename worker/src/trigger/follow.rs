@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{info, warn};
-use worldstream_crds::plan::ready::{ProbePlan, ReadyPlan};
+use worldstream_crds::plan::ready::{BusKind, ProbePlan, ReadyPlan};
 use worldstream_crds::{ExitCode, ReadyTriggerStatus, Reason};
 
 use super::cluster::Cluster;
@@ -21,7 +21,7 @@ use crate::cluster::access::StreamRef;
 use crate::cluster::serve;
 use crate::failure::{Failure, Result};
 use crate::ready::downstream::{self, Downstream};
-use crate::ready::{Claims, Consumer, Extent, Parts, Place, claim};
+use crate::ready::{Claims, Consumer, Extent, Parts, Place, Positions, StoredPosition, claim};
 use crate::stop::Stop;
 
 /// The first pause after a bus could not be read, and the longest.
@@ -173,7 +173,15 @@ impl Follower<'_> {
     }
 
     async fn once(&self) -> Result<()> {
-        let position = self.writer.look(Report::position);
+        // A stream's position is short, and is seen in the status; a folder's grows with its files.
+        let trigger = &self.cluster.trigger;
+        let name = format!("{}.{}", trigger.namespace, trigger.name);
+        let stored = StoredPosition::of_all(self.place, &name, &self.plan.bus.name());
+        let positions: &dyn Positions = match self.plan.bus.kind {
+            BusKind::File(_) => &stored,
+            BusKind::Kinesis(_) => self.writer,
+        };
+        let position = positions.load().await?;
         let mut bus = bus::open(&self.plan.bus, position.as_deref())?;
         let consumer = Consumer::new(Parts {
             plan: self.plan,
@@ -188,9 +196,13 @@ impl Follower<'_> {
             scope: self.scope,
             stop: self.stop.clone(),
             observer: self.writer,
-            positions: self.writer,
+            positions,
         })?;
-        info!(bus = self.plan.bus.name(), position, "the bus is followed");
+        let known = position.is_some();
+        info!(
+            bus = self.plan.bus.name(),
+            known, "the bus is followed from its position"
+        );
         self.writer.change(|report| report.follows(None));
         consumer
             .run(bus.as_mut(), Extent::default())

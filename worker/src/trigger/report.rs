@@ -31,6 +31,9 @@ pub struct Report {
     waiting: BTreeMap<String, Wait>,
     /// Messages whose waiting was counted.
     deferred: BTreeSet<String>,
+    /// Messages whose streams were begun before a restart, and have no end here: they are counted
+    /// as begun, and one may have got its record before that was counted. With their WorldStreams.
+    begun: BTreeMap<String, Option<String>>,
     /// Messages whose streams run.
     running: BTreeSet<String>,
     /// The runs of messages that were read and are not done with.
@@ -50,6 +53,10 @@ impl Report {
         status
             .conditions
             .retain(|it| ours.contains(&it.type_.as_str()));
+        let streams = status.last.iter().filter(|it| it.status == STREAMING);
+        let begun = streams
+            .map(|it| (it.message_id.clone(), it.world_stream.clone()))
+            .collect();
         // What runs is begun anew here.
         status.last.retain(|it| it.status != STREAMING);
         Report {
@@ -58,6 +65,7 @@ impl Report {
             trouble: None,
             waiting: BTreeMap::new(),
             deferred: BTreeSet::new(),
+            begun,
             running: BTreeSet::new(),
             runs: BTreeMap::new(),
         }
@@ -134,7 +142,9 @@ impl Report {
             }
             News::Started { message_id, .. } => {
                 self.waiting.remove(*message_id);
-                self.status.counts.started += 1;
+                if self.begun.remove(*message_id).is_none() {
+                    self.status.counts.started += 1;
+                }
                 self.running.insert((*message_id).to_owned());
                 self.note(MessageStatus {
                     message_id: (*message_id).to_owned(),
@@ -146,18 +156,23 @@ impl Report {
                 });
             }
             News::Concluded(conclusion) => self.conclude(conclusion, at),
-            News::Position(position) => self.moved(position),
+            // Whoever keeps it says so: not every position is kept here.
+            News::Position(_) => {}
         }
     }
 
     fn conclude(&mut self, conclusion: &Conclusion, at: String) {
         let id = &conclusion.message_id;
+        // Recorded before a restart, and not counted: it is counted as what it was.
+        let begun = self.begun.remove(id);
+        let recorded = conclusion.recorded.filter(|_| begun.is_some());
+        let ended = recorded.unwrap_or(conclusion.status);
         self.waiting.remove(id);
         self.deferred.remove(id);
         self.runs.remove(id);
         self.running.remove(id);
         let counts = &mut self.status.counts;
-        match conclusion.status {
+        match ended {
             Status::Streamed => counts.streamed += 1,
             Status::SkippedOutOfScope | Status::SkippedDuplicate => counts.skipped += 1,
             Status::DeferredDownstreamNotReady => {}
@@ -176,15 +191,16 @@ impl Report {
         }
         let known = self.status.last.iter().find(|it| it.message_id == *id);
         // What a repeat says of it is less than what is known.
-        if known.is_some() && conclusion.status == Status::SkippedDuplicate {
+        if known.is_some() && ended == Status::SkippedDuplicate {
             return;
         }
         let world_stream = known.and_then(|it| it.world_stream.clone());
+        let world_stream = world_stream.or(begun.flatten());
         self.note(MessageStatus {
             message_id: id.clone(),
             run_id: Some(conclusion.run_id.clone()),
             world_stream,
-            status: conclusion.status.as_str().to_owned(),
+            status: ended.as_str().to_owned(),
             reason: conclusion.reason.map(|it| it.as_str().to_owned()),
             emitted: conclusion.emitted,
             at: Some(at),
@@ -296,6 +312,7 @@ mod tests {
             message_id: id.into(),
             run_id: format!("run-{id}"),
             status,
+            recorded: None,
             reason,
             emitted: None,
             engine_run_root: None,
@@ -437,6 +454,25 @@ mod tests {
             (&0.into(), &1.into())
         );
         assert!(status.get("last").is_none(), "{status}");
+        // Its stream is followed on: it was counted as begun.
+        let ended = [
+            (Status::SkippedDuplicate, Some(Status::Streamed)),
+            (Status::SkippedDuplicate, Some(Status::Streamed)),
+        ];
+        for (status, recorded) in ended {
+            let repeat = Conclusion {
+                recorded,
+                ..conclusion("m", status, None)
+            };
+            take(&mut after, &News::Concluded(&repeat));
+        }
+        let status = after.status(now());
+        // It got its record before that was counted; the second time it is a repeat.
+        assert_eq!(
+            (&status["counts"]["streamed"], &status["counts"]["skipped"]),
+            (&1.into(), &1.into())
+        );
+        assert_eq!(status["last"][0]["status"], "STREAMED");
         assert_eq!(status["scope"], "platform_20310504T030201Z");
     }
 }

@@ -185,7 +185,8 @@ impl Stage {
             downstream.extend(downstream::open(part, &self.plan.s3)?);
         }
         let ears = Ears::default();
-        let positions = StoredPosition::new(&self.place, &self.plan.name, &self.plan.bus.name());
+        let (name, bus) = (&self.plan.name, self.plan.bus.name());
+        let positions = StoredPosition::of_run(&self.place, &active, name, &bus);
         let consumer = Consumer::new(Parts {
             plan: &self.plan,
             place: &self.place,

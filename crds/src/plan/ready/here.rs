@@ -15,12 +15,12 @@ pub fn check(
     for (index, part) in profile.spec.ready.downstream.iter().enumerate() {
         let at = |field: String| format!("spec.ready.downstream[{index}].{field}");
         if part.condition.is_some() {
-            let message = "is there in a cluster alone, expected http or file";
+            let message = "means something in a cluster alone, expected http or file";
             return Err(profile.yaml.wrong(&at("condition".into()), message));
         }
         for (number, header) in part.http.iter().flat_map(|it| &it.headers).enumerate() {
             if header.secret.as_ref().is_some_and(of_cluster) {
-                let message = "is there in a cluster alone, expected a file or env";
+                let message = "means something in a cluster alone, expected a file or env";
                 let path = at(format!("http.headers[{number}].secret.secret"));
                 return Err(profile.yaml.wrong(&path, message));
             }
@@ -57,13 +57,7 @@ pub fn check(
             "it left out: folders are those of the machine",
         ),
     ];
-    match found.into_iter().find(|(_, given, _)| *given) {
-        Some((path, _, expected)) => Err(trigger.yaml.wrong(
-            &format!("spec.{path}"),
-            format!("means something in a cluster alone, expected {expected}"),
-        )),
-        None => Ok(()),
-    }
+    cluster_only::refuse(trigger, found)
 }
 
 fn of_cluster(secret: &SecretRef) -> bool {

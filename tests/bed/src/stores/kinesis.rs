@@ -1,8 +1,11 @@
-//! Kinesis: the engine that is inside of LocalStack, over plain HTTP.
+//! Kinesis: the engine that is inside of LocalStack, over plain HTTP and beside it over TLS.
+
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::certs::Authority;
 use super::http::Request;
 use super::server::Server;
 use crate::error::{BedError, Doing as _, Result};
@@ -18,7 +21,9 @@ const KEPT: &str = "streams.json";
 pub struct KinesisServer {
     /// The process.
     pub server: Server,
-    /// Its log, and what it keeps.
+    /// Where it speaks TLS.
+    tls_port: u16,
+    /// Its log, its certificate, and what it keeps.
     folder: TempDir,
 }
 
@@ -34,6 +39,7 @@ impl KinesisServer {
         let folder = tempfile::tempdir().doing("making a folder for Kinesis")?;
         let (port, tls) = (place.free_port()?, place.free_port()?);
         let log = folder.path().join("log");
+        let certificate = certificate(&place, folder.path())?;
         let start = {
             let (place, kept) = (place.clone(), folder.path().to_owned());
             move || {
@@ -50,7 +56,8 @@ impl KinesisServer {
                     .env("PERSIST_FILE_NAME", KEPT)
                     .env("PERSIST_INTERVAL", "250ms")
                     .env("KINESIS_MOCK_PLAIN_PORT", port.to_string())
-                    .env("KINESIS_MOCK_TLS_PORT", tls.to_string());
+                    .env("KINESIS_MOCK_TLS_PORT", tls.to_string())
+                    .env("KINESIS_MOCK_CERT_PATH", &certificate);
                 command
             }
         };
@@ -60,6 +67,7 @@ impl KinesisServer {
         };
         Ok(KinesisServer {
             server: Server::start_new(place, port, log, start, ready)?,
+            tls_port: tls,
             folder,
         })
     }
@@ -67,6 +75,16 @@ impl KinesisServer {
     /// Its URL, such as `http://127.0.0.1:4567`.
     pub fn endpoint(&self) -> String {
         format!("http://{}:{}", self.server.place.address, self.server.port)
+    }
+
+    /// Its URL over TLS, with a certificate that [`KinesisServer::root_file`]'s authority signed.
+    pub fn tls_endpoint(&self) -> String {
+        format!("https://{}:{}", self.server.place.address, self.tls_port)
+    }
+
+    /// The file of its authority's certificate, as PEM.
+    pub fn root_file(&self) -> PathBuf {
+        self.folder.path().join("ca.crt")
     }
 
     /// Whether what it keeps holds this text already: a record's number, say.
@@ -79,6 +97,18 @@ impl KinesisServer {
     pub fn ask(&self, action: &str, parameters: &Value) -> Result<Value> {
         request(&self.server.place, self.server.port, action, parameters)
     }
+}
+
+/// Makes a certificate for a place, in the form that the engine reads: gives its file.
+fn certificate(place: &Place, folder: &std::path::Path) -> Result<PathBuf> {
+    let doing = "making the certificate of Kinesis";
+    let [pem, key, both] = ["public.crt", "private.key", "server.json"].map(|it| folder.join(it));
+    let names = [place.address.to_string(), "localhost".into()];
+    Authority::new()?.write(&names, &pem, &key)?;
+    let read = |path: &PathBuf| std::fs::read_to_string(path).doing(doing);
+    let text = json!({"server": {"cert": read(&pem)?, "key": read(&key)?}}).to_string();
+    std::fs::write(&both, text).doing(doing)?;
+    Ok(both)
 }
 
 fn request(place: &Place, port: u16, action: &str, parameters: &Value) -> Result<Value> {

@@ -258,7 +258,9 @@ impl Reader {
                     let since = *self.missing.get_or_insert_with(Instant::now);
                     since.elapsed() >= MISSING
                 }
-                Trouble::Missing | Trouble::Refused | Trouble::Argument => !self.answered,
+                Trouble::Missing | Trouble::Refused | Trouble::Distrusted | Trouble::Argument => {
+                    !self.answered
+                }
                 Trouble::Throttled | Trouble::Expired | Trouble::Away => false,
             };
             if for_good {

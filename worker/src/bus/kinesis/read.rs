@@ -104,7 +104,7 @@ pub(super) async fn read(
                         backoff.failed(&error);
                         continue;
                     }
-                    Trouble::Refused | Trouble::Away => {
+                    Trouble::Refused | Trouble::Distrusted | Trouble::Away => {
                         tokio::time::sleep(backoff.failed(&error)).await;
                         continue;
                     }

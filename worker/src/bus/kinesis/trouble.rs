@@ -8,6 +8,7 @@ use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use worldstream_crds::{ExitCode, Reason};
 
 use crate::failure::{Failure, chain};
+use crate::store::is_distrust;
 
 /// What kind of trouble it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub(super) enum Trouble {
     Argument,
     /// It answers, and says no: rights, credentials, keys.
     Refused,
+    /// Whoever answers is nobody that we trust.
+    Distrusted,
     /// It does not answer, or is not able to.
     Away,
 }
@@ -90,6 +93,12 @@ impl KinesisError {
             Trouble::Refused => {
                 failure.detail(format!("{self}, with credentials of {credentials}"))
             }
+            Trouble::Distrusted => failure
+                .field("bus.kinesis.caFile")
+                .expected(
+                    "a server that its certificates, or without one the built-in roots, vouch for",
+                )
+                .detail(self.to_string()),
             _ => failure.detail(self.to_string()),
         };
         match exit {
@@ -129,7 +138,7 @@ fn by_code(code: &str) -> Trouble {
     }
 }
 
-/// Credentials that are not there are the one thing that no waiting brings.
+/// Credentials that are not there, and trust, are what no waiting brings.
 fn without_answer(error: &(dyn Error + 'static)) -> Trouble {
     let mut link = Some(error);
     while let Some(error) = link {
@@ -138,5 +147,8 @@ fn without_answer(error: &(dyn Error + 'static)) -> Trouble {
         }
         link = error.source();
     }
-    Trouble::Away
+    match is_distrust(error) {
+        true => Trouble::Distrusted,
+        false => Trouble::Away,
+    }
 }

@@ -214,15 +214,17 @@ fn every_row_of_a_range_comes_whatever_the_statistics_are() {
                 .set_statistics_enabled(statistics)
                 .build();
             let world = World::of(&batch(vec![("ts_utc", column.clone())]), properties);
-            for (from, to) in [
-                (None, Some(100)),
-                (Some(9_000), None),
-                (Some(700), Some(701)),
-                (Some(8_759), Some(8_761)),
+            for (from, to, beyond) in [
+                (None, Some(100), 0),
+                (Some(9_000), None, 0),
+                (Some(700), Some(701), 0),
+                (Some(8_759), Some(8_761), 0),
+                // Just behind the first row of a group.
+                (Some(700), Some(720), 1),
             ] {
                 let range = RangePlan {
                     start_from: from.map(|hour: i64| time(T0 + hour * 3_600_000_000)),
-                    until: to.map(|hour: i64| time(T0 + hour * 3_600_000_000)),
+                    until: to.map(|hour: i64| time(T0 + hour * 3_600_000_000 + beyond)),
                     max_events_per_output: None,
                 };
                 let mut reader = RowReader::open(
@@ -239,7 +241,7 @@ fn every_row_of_a_range_comes_whatever_the_statistics_are() {
                     .filter(|(_, micros)| range.holds(time(*micros)))
                     .map(|(place, _)| place.row as i64)
                     .collect();
-                let wanted: Vec<_> = (from.unwrap_or(0)..to.unwrap_or(HOURS)).collect();
+                let wanted: Vec<_> = (from.unwrap_or(0)..to.unwrap_or(HOURS) + beyond).collect();
                 assert_eq!(inside, wanted, "{kind}");
                 let pruned = all.len() < HOURS as usize / 2;
                 assert_eq!(
