@@ -18,8 +18,8 @@ pub struct WorldStreamStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Phase")]
     pub phase: Option<Phase>,
-    /// Accepted, WorldVerified, Ready, Progressing, Degraded, Completed and Failed, each with a
-    /// reason and a message.
+    /// Accepted, WorldVerified, Ready, Progressing, Degraded, Completed, Failed, ProfileDrifted and
+    /// ClockSkew, each with a reason and a message.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

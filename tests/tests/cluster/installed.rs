@@ -219,8 +219,9 @@ fn an_upgrade_restarts_no_stream(operator: &Operator, replays: &Replays<'_>) {
         uids.sort();
         uids
     };
+    // Workers may send before their nodes say that they run.
+    replays.wait("lasts: four workers", || pods().len() == 4);
     let (before, plan) = (pods(), replays.status("lasts")["plan"].clone());
-    assert_eq!(before.len(), 4);
     let leader = || {
         let args = [
             "-n",

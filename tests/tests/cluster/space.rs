@@ -359,13 +359,28 @@ impl<'a> Space<'a> {
     /// say so. Rows are counted by what the sample has, not by what the stream says.
     #[track_caller]
     pub fn every_event_once(&self, stream: &str, rows: u64) {
+        let admitted = self.admitted_of(stream).into_iter();
+        let ids: Vec<String> = admitted.map(|event| text(&event["event_id"])).collect();
+        self.each_once(stream, rows, &ids);
+    }
+
+    /// The ids of all events that were admitted so far, by platform run.
+    pub fn ids_by_run(&self) -> BTreeMap<String, Vec<String>> {
+        self.gate.summary();
+        let mut ids: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for line in worldstream_tests::inside::whole_lines(&self.gate.record) {
+            let event: Value = serde_json::from_str(&line).expect("an envelope");
+            let run = text(&event["platform_run_id"]);
+            ids.entry(run).or_default().push(text(&event["event_id"]));
+        }
+        ids
+    }
+
+    /// The same of a stream whose admitted events have these ids.
+    #[track_caller]
+    pub fn each_once(&self, stream: &str, rows: u64, ids: &[String]) {
         let status = self.status(stream);
-        let admitted = self.admitted_of(stream);
-        let ids = admitted
-            .iter()
-            .map(|event| event["event_id"].as_str().unwrap());
-        let ids: Vec<&str> = ids.collect();
-        let different: std::collections::BTreeSet<&&str> = ids.iter().collect();
+        let different: std::collections::BTreeSet<&String> = ids.iter().collect();
         assert_eq!(ids.len() as u64, rows, "{status:#}");
         assert_eq!(different.len() as u64, rows, "{status:#}");
         let mut taken = 0;
@@ -385,6 +400,10 @@ impl<'a> Space<'a> {
         }
         assert_eq!(taken, rows, "{status:#}");
     }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().expect("a text").to_owned()
 }
 
 /// A condition of a status: its status and its reason.
