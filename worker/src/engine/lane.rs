@@ -124,7 +124,6 @@ impl Lane {
             let running = Duration::from_micros(watermark.progress().rate_micros);
             rate.borrow_mut().go_on(running);
         }
-        let flush = rules.checkpoint.flush_every;
         let mut before = 0;
         let rows_before_part = view
             .parts
@@ -148,7 +147,9 @@ impl Lane {
                 issued: rows,
                 saved: rows,
                 snapped: rows,
-                step: flush.div_ceil(2),
+                // The first event of a run is saved at once: a worker that is killed soon after has
+                // moved its cursor, and is not taken for one that gets nowhere.
+                step: 1,
                 unsaved_since: None,
                 unsnapped_since: None,
                 flushes: Vec::new(),
