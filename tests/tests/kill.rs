@@ -267,3 +267,29 @@ fn two_processes_on_one_file_the_older_frozen() {
     assert!(repeats.twice <= most && repeats.most <= 2, "{repeats:?}");
     assert_eq!(gate.end().len() as u64, EVENTS);
 }
+
+/// A worker that is killed soon after its first event has moved its cursor, however seldom it saves:
+/// who counts its crashes sees that it gets somewhere.
+#[test]
+fn the_first_event_is_saved_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = dir.path().join("world");
+    sample(&world, 200, &["--days", "1"]);
+    let gate = GateProcess::start(dir.path(), &[]);
+    let stream = Stream::new(dir.path(), &world, &gate.url)
+        .set("checkpoints.flushEvery", 10_000)
+        .set("checkpoints.flushInterval", "1h")
+        .args(["--speedup", "1"]);
+    let running = stream.command().start();
+    let root = stream.run_dir().join("wsp/checkpoints");
+    let list = ["checkpoints", "list", "--json", "--checkpoint-root"];
+    until("a saved cursor", || {
+        let listed = worldstream_tests::run(list)
+            .args([root.display().to_string()])
+            .finish();
+        let rows: Value = serde_json::from_str(&listed.stdout).unwrap_or_default();
+        let mut rows = rows.as_array().into_iter().flatten();
+        rows.any(|row| row["progress"]["rows"].as_u64() > Some(0))
+    });
+    running.kill();
+}
