@@ -34,12 +34,12 @@ impl GivenCluster {
             .env("KUBECONFIG", &kubeconfig);
         let context = output(&mut context)?;
         let kind = context.trim().strip_prefix("kind-").map(str::to_owned);
-        let address = match setting("WORLDSTREAM_BED_HOST") {
-            Some(address) => address
+        let address = match (setting("WORLDSTREAM_BED_HOST"), &kind) {
+            (Some(address), _) => address
                 .parse()
                 .doing(format_args!("WORLDSTREAM_BED_HOST={address}"))?,
-            None if kind.is_some() => gateway()?,
-            None => {
+            (None, Some(cluster)) => gateway(cluster)?,
+            (None, None) => {
                 return Err(missing(
                     "WORLDSTREAM_BED_HOST",
                     "this machine's address as pods see it",
@@ -197,15 +197,17 @@ impl Bed for GivenCluster {
     }
 }
 
-/// This machine's address in the network of kind's nodes.
-fn gateway() -> Result<IpAddr> {
-    let format = "{{range .IPAM.Config}}{{.Gateway}} {{end}}";
-    let gateways = run("docker", ["network", "inspect", "kind", "-f", format])?;
+/// This machine's address in the network of a kind cluster's nodes: what they have as their gateway.
+/// The network itself may not say it, where it was made without one.
+fn gateway(cluster: &str) -> Result<IpAddr> {
+    let node = format!("{cluster}-control-plane");
+    let format = "{{range .NetworkSettings.Networks}}{{.Gateway}} {{end}}";
+    let gateways = run("docker", ["inspect", &node, "-f", format])?;
     gateways
         .split_whitespace()
         .filter_map(|it| it.parse().ok())
         .find(IpAddr::is_ipv4)
-        .ok_or_else(|| BedError::new(format!("Docker's network kind has no gateway: {gateways}")))
+        .ok_or_else(|| BedError::new(format!("container {node} has no gateway: {gateways}")))
 }
 
 fn setting(name: &str) -> Option<String> {
