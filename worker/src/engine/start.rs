@@ -1,7 +1,7 @@
 //! The start of a lane: its checkpoint's key, and where the checkpoint says that it goes on.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tracing::{info, warn};
 use worldstream_crds::{ExitCode, Reason};
@@ -9,6 +9,7 @@ use worldstream_crds::{ExitCode, Reason};
 use super::board::LaneGauge;
 use super::feed::FeedJob;
 use super::output::LaneJob;
+use super::tries::Tries;
 use super::watermark::{Reached, Watermark};
 use crate::checkpoint::{Checkpoint, CheckpointKey, CheckpointStore, Lease, Progress};
 use crate::envelope::{EnvelopeContext, parse_event_time};
@@ -121,17 +122,23 @@ async fn lease(
         true => plan.checkpoint.unavailable_for,
         false => Duration::ZERO,
     };
-    let began = Instant::now();
+    let mut tries = Tries::new();
     loop {
         let failure = match store.take(key).await {
             Ok(lease) => return Ok(lease),
             Err(failure) => failure,
         };
         let pause = AGAIN.mul_f64(0.5 + random());
-        if failure.exit_code() != ExitCode::Unavailable || began.elapsed() + pause > patience {
-            return Err(failure);
+        let passes = failure.exit_code() == ExitCode::Unavailable;
+        if !passes || !tries.again_within(patience, pause) {
+            return Err(match passes && !patience.is_zero() {
+                true => tries.told(failure, patience),
+                false => failure,
+            });
         }
-        warn!(output = key.output_id, %failure, "the checkpoint cannot be taken, trying again");
+        if tries.is_worth_a_word() {
+            warn!(output = key.output_id, %failure, "the checkpoint cannot be taken, trying again");
+        }
         tokio::time::sleep(pause).await;
     }
 }
