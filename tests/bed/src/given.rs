@@ -53,12 +53,17 @@ impl GivenCluster {
         })
     }
 
-    fn on_node(&self, node: &str, words: &[&str]) -> Result<String> {
-        if self.kind.is_none() {
-            return Err(BedError::new(format!(
+    fn kind_alone(&self, node: &str) -> Result<()> {
+        match self.kind {
+            Some(_) => Ok(()),
+            None => Err(BedError::new(format!(
                 "{node}: processes of nodes are reached in kind's clusters alone"
-            )));
+            ))),
         }
+    }
+
+    fn on_node(&self, node: &str, words: &[&str]) -> Result<String> {
+        self.kind_alone(node)?;
         run("docker", ["exec", node].iter().chain(words))
     }
 }
@@ -178,12 +183,21 @@ impl Bed for GivenCluster {
     }
 
     fn signal_containers(&self, node: &str, words: &str, signal: Signal) -> Result<usize> {
-        // None is none, and no failure.
-        let find = "pgrep -f -- \"$1\" || true";
-        let ids = self.on_node(node, &["sh", "-c", find, "find", words])?;
+        self.kind_alone(node)?;
+        // By no shell, which would find itself: it has the words among its own.
+        let mut find = command("docker");
+        find.args(["exec", node, "pgrep", "-f", "--", words]);
+        let found = find.output().doing(format_args!("pgrep on {node}"))?;
+        let ids = String::from_utf8_lossy(&found.stdout).into_owned();
         let ids: Vec<_> = ids.split_whitespace().collect();
-        if ids.is_empty() {
-            return Ok(0);
+        match found.status.code() {
+            Some(0) => {}
+            // None is none, and no failure.
+            Some(1) => return Ok(0),
+            _ => {
+                let said = String::from_utf8_lossy(&found.stderr).trim().to_owned();
+                return Err(BedError::new(format!("pgrep on {node}: {said}")));
+            }
         }
         let name = format!("-{}", signal.name());
         let mut kill = vec!["kill", name.as_str()];
