@@ -38,6 +38,10 @@ pub trait Bed: Send + Sync {
     /// Where a Service's port is reached from [`Bed::place`], for as long as the answer lives.
     fn reach(&self, namespace: &str, service: &str, port: u16) -> Result<Reached>;
 
+    /// A page that a pod serves at `host:port`, also while the API server is away; none if it does
+    /// not answer with 200.
+    fn pod_page(&self, address: &str, path: &str) -> Option<String>;
+
     /// Sends a signal to a node's kubelet: `Stop` loses the node while its pods run on.
     fn signal_kubelet(&self, node: &str, signal: Signal) -> Result<()>;
 

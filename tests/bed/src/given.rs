@@ -10,6 +10,7 @@ use crate::bed::{Bed, Reached, SharedFolder, empty_folder};
 use crate::cluster::Signal;
 use crate::command::{command, find, output, run};
 use crate::error::{BedError, Doing as _, Result};
+use crate::page::page;
 use crate::pins::Kit;
 use crate::place::Place;
 
@@ -204,6 +205,17 @@ impl Bed for GivenCluster {
         kill.extend(&ids);
         self.on_node(node, &kill)?;
         Ok(ids.len())
+    }
+
+    fn pod_page(&self, address: &str, path: &str) -> Option<String> {
+        let Some(cluster) = &self.kind else {
+            return page(address, path);
+        };
+        // Nothing but the nodes has a way to kind's pods.
+        let node = format!("{cluster}-control-plane");
+        let url = format!("http://{address}{path}");
+        self.on_node(&node, &["curl", "-fsS", "--max-time", "20", &url])
+            .ok()
     }
 
     fn audit_log(&self) -> Option<PathBuf> {

@@ -9,6 +9,7 @@ pub mod error;
 pub mod given;
 pub mod image;
 pub mod own;
+pub mod page;
 pub mod pins;
 pub mod place;
 pub mod stores;

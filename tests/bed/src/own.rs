@@ -8,6 +8,7 @@ use crate::bed::{Bed, Reached, SharedFolder, empty_folder};
 use crate::cluster::{Cluster, Signal};
 use crate::command::output;
 use crate::error::{BedError, Doing as _, Result};
+use crate::page::page;
 use crate::pins::Kit;
 use crate::place::Place;
 
@@ -122,6 +123,10 @@ impl Bed for OwnBed {
 
     fn signal_containers(&self, node: &str, words: &str, signal: Signal) -> Result<usize> {
         self.0.signal_containers(self.number(node)?, words, signal)
+    }
+
+    fn pod_page(&self, address: &str, path: &str) -> Option<String> {
+        page(address, path)
     }
 
     fn audit_log(&self) -> Option<PathBuf> {

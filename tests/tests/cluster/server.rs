@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use worldstream_tests::bed::cluster::Signal;
 use worldstream_tests::bed::stores::{PostgresOptions, PostgresServer};
-use worldstream_tests::page::page;
 
 use crate::operator::Operator;
 use crate::space::{Space, traffic_alone};
@@ -140,7 +139,12 @@ pub fn an_api_server_that_is_away_holds_nobody_else_up(operator: &Operator) {
     );
     assert!(last > unsaved / 2, "it went on for {last:?} alone");
     assert!(last < away_for, "it did not wait");
-    let figures = || page(&figures, "/metrics").expect("the worker's figures");
+    let figures = || {
+        space
+            .bed
+            .pod_page(&figures, "/metrics")
+            .expect("the worker's figures")
+    };
     let says = || {
         let page = figures();
         let mut lines = page.lines();
