@@ -130,6 +130,11 @@ fn a_second_stream_is_refused_over_a_pool() {
         "{refused:#?}"
     );
     assert_whole(&first.finish_within(LONG).expect(0).json());
+    // What no waiting mends is not waited for.
+    let nowhere = dsn.rsplit_once('/').unwrap().0.to_owned() + "/nowhere";
+    let refused = careful(bed.stream_by(&gate.url, &nowhere), "1").finish(10);
+    let said = "no such database: nowhere";
+    assert!(refused.stderr.contains(said), "{refused:#?}");
     assert_eq!(gate.summary()["duplicates"], 0);
     assert_eq!(gate.end().len() as u64, EVENTS);
 }
