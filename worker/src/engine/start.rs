@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::warn;
+use tracing::{info, warn};
 use worldstream_crds::{ExitCode, Reason};
 
 use super::board::LaneGauge;
@@ -66,10 +66,19 @@ pub(super) async fn take(
     let resume = resume_at(output, fingerprint, lease.loaded())?;
     let progress = progress(lease.loaded(), fingerprint);
     let rows = progress.rows;
+    let (lane, found) = (key.lane.index, resume.and_then(|resume| resume.ts));
     let reached = resume.map(|resume| Reached {
         place: resume.place,
         ts: resume.ts,
     });
+    match (&resume, found) {
+        (None, _) => info!(output = output.id, lane, "begins with the first event"),
+        (Some(_), None) => info!(output = output.id, lane, rows, "goes on at its cursor"),
+        (Some(_), Some(ts)) => info!(
+            output = output.id,
+            lane, rows, "goes on at its cursor, after {ts}"
+        ),
+    }
     let feed = FeedJob {
         store: world.store.clone(),
         view: output.view.clone(),
