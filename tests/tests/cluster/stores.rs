@@ -206,20 +206,7 @@ pub fn worlds_in_s3_with_cursors_in_postgres_stream_as_from_disk(operator: &Oper
         stream("killed", 2, "other", slow),
         stream("built", 3, "raw", traffic()),
     ]);
-    // One of the same identity starts nothing, as long as the older has not ended.
-    space.phase("killed", "Running");
-    space.start(&[stream("younger", 2, "other", traffic())]);
-    space.until("younger", "RunConflict", |status| {
-        condition(status, "Accepted") == ("False", "RunConflict")
-    });
     kill_and_cut_off(&space, &mut outside.postgres);
-    let status = space.status("younger");
-    assert_eq!(
-        condition(&status, "Accepted"),
-        ("False", "RunConflict"),
-        "{status:#}"
-    );
-    assert!(status["startedAt"].is_null(), "{status:#}");
     space.patch("killed", json!({ "speedup": 0 }));
     for name in ["golden", "killed", "built"] {
         let status = space.phase(name, "Completed");
@@ -229,11 +216,7 @@ pub fn worlds_in_s3_with_cursors_in_postgres_stream_as_from_disk(operator: &Oper
             assert_eq!(built, name == "built", "{status:#}");
         }
     }
-    // Then it finds the cursors at their end.
-    let sent = space.gate.pushes();
-    let status = space.phase("younger", "Completed");
-    assert_eq!(condition(&status, "Completed").0, "True", "{status:#}");
-    assert_eq!(space.gate.pushes(), sent, "{status:#}");
+    space.gate.summary();
     let found = whole_lines(&space.gate.record);
     for output in [ARRIVALS, BASELINE, FRAUD] {
         let expected = golden().join(format!("expected/world-a/{output}.jsonl"));
