@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use worldstream_tests::postgres::PASSWORD;
 use worldstream_tests::stream::{LONG, Stream, until};
 use worldstream_tests::{GateProcess, Running};
 
@@ -131,10 +132,15 @@ fn a_second_stream_is_refused_over_a_pool() {
     );
     assert_whole(&first.finish_within(LONG).expect(0).json());
     // What no waiting mends is not waited for.
-    let nowhere = dsn.rsplit_once('/').unwrap().0.to_owned() + "/nowhere";
-    let refused = careful(bed.stream_by(&gate.url, &nowhere), "1").finish(10);
-    let said = "no such database: nowhere";
-    assert!(refused.stderr.contains(said), "{refused:#?}");
+    let nowhere = format!("{}/nowhere", dsn.rsplit_once('/').unwrap().0);
+    let wrong = dsn.replace(PASSWORD, "wrong");
+    for (dsn, said) in [
+        (nowhere, "does not exist"),
+        (wrong, "authentication failed"),
+    ] {
+        let refused = careful(bed.stream_by(&gate.url, &dsn), "1").finish(10);
+        assert!(refused.stderr.contains(said), "{refused:#?}");
+    }
     assert_eq!(gate.summary()["duplicates"], 0);
     assert_eq!(gate.end().len() as u64, EVENTS);
 }

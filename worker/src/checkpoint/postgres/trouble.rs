@@ -108,6 +108,7 @@ fn is_refusal_of_a_pool(said: &str) -> bool {
     [
         "no such database",
         "no such user",
+        "does not exist",
         "authentication failed",
         "unsupported startup parameter",
     ]
@@ -150,6 +151,7 @@ mod tests {
     fn what_a_pool_refuses_is_told_from_what_it_waits_for() {
         for (said, refusal) in [
             ("no such database: checkpoints", true),
+            ("database \"nowhere\" does not exist", true),
             ("SASL authentication failed", true),
             ("password authentication failed", true),
             ("unsupported startup parameter: options", true),
