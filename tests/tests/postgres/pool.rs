@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use worldstream_tests::postgres::PASSWORD;
 use worldstream_tests::stream::{LONG, Stream, until};
 use worldstream_tests::{GateProcess, Running};
 
@@ -130,6 +131,16 @@ fn a_second_stream_is_refused_over_a_pool() {
         "{refused:#?}"
     );
     assert_whole(&first.finish_within(LONG).expect(0).json());
+    // What no waiting mends is not waited for.
+    let nowhere = format!("{}/nowhere", dsn.rsplit_once('/').unwrap().0);
+    let wrong = dsn.replace(PASSWORD, "wrong");
+    for (dsn, said) in [
+        (nowhere, "does not exist"),
+        (wrong, "authentication failed"),
+    ] {
+        let refused = careful(bed.stream_by(&gate.url, &dsn), "1").finish(10);
+        assert!(refused.stderr.contains(said), "{refused:#?}");
+    }
     assert_eq!(gate.summary()["duplicates"], 0);
     assert_eq!(gate.end().len() as u64, EVENTS);
 }

@@ -2,7 +2,7 @@
 //! saved, given up at the end.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -20,6 +20,8 @@ use crate::failure::{Failure, Result};
 
 /// The shortest wait between two tries of a renewal that failed.
 const AGAIN: Duration = Duration::from_millis(200);
+/// The log hears of the first of them, and then at most this often.
+const WORDS: Duration = Duration::from_secs(10);
 
 /// What saving and renewing share.
 struct Held {
@@ -120,6 +122,7 @@ impl PostgresLease {
 
 /// Renews the lease whenever a third of its term has passed without a save.
 async fn beat(line: Arc<Line>, held: Arc<Held>) {
+    let mut said: Option<Instant> = None;
     loop {
         let due = held.hold.end() - held.term * 2 / 3;
         let wait = due.since(Mono::now());
@@ -130,11 +133,17 @@ async fn beat(line: Arc<Line>, held: Arc<Held>) {
         let until = Mono::now() + held.term;
         let term = held.term.as_secs_f64();
         match rows::renew(&line, &held.place, held.epoch, term).await {
-            Ok(true) => held.hold.extend(until),
+            Ok(true) => {
+                held.hold.extend(until);
+                said = None;
+            }
             Ok(false) => return held.hold.lose(lost(&line, &held).await),
             Err(trouble) => {
-                let failure = trouble.failure(&held.place.name(&line), "renew the lease");
-                tracing::warn!(%failure, "trying on");
+                if said.is_none_or(|said| said.elapsed() >= WORDS) {
+                    let failure = trouble.failure(&held.place.name(&line), "renew the lease");
+                    tracing::warn!(%failure, "trying on");
+                    said = Some(Instant::now());
+                }
                 tokio::time::sleep(AGAIN.max(held.term / 20)).await;
             }
         }

@@ -89,12 +89,31 @@ fn passes(error: &tokio_postgres::Error) -> bool {
         return !chain(error).contains("TLS handshake: server does not support TLS")
             && !distrusts(error);
     };
+    if *code == SqlState::PROTOCOL_VIOLATION
+        && let Some(said) = error.as_db_error()
+    {
+        return !is_refusal_of_a_pool(said.message());
+    }
     let class = code.code().get(..2).unwrap_or_default();
     matches!(
         class,
         // Connections, resources (a full disk among them), operators, the system, conflicts.
         "08" | "53" | "57" | "58" | "40" | "55" | "XX"
     ) || *code == SqlState::READ_ONLY_SQL_TRANSACTION
+}
+
+/// PgBouncer says with one code whatever is wrong: what a server that is away is to it passes, what
+/// a server would have refused with a code of its own does not.
+fn is_refusal_of_a_pool(said: &str) -> bool {
+    [
+        "no such database",
+        "no such user",
+        "does not exist",
+        "authentication failed",
+        "unsupported startup parameter",
+    ]
+    .iter()
+    .any(|refusal| said.contains(refusal))
 }
 
 fn distrusts(error: &tokio_postgres::Error) -> bool {
@@ -122,4 +141,32 @@ fn chain(error: &tokio_postgres::Error) -> String {
         next = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_refusal_of_a_pool;
+
+    #[test]
+    fn what_a_pool_refuses_is_told_from_what_it_waits_for() {
+        for (said, refusal) in [
+            ("no such database: checkpoints", true),
+            ("database \"nowhere\" does not exist", true),
+            ("SASL authentication failed", true),
+            ("password authentication failed", true),
+            ("unsupported startup parameter: options", true),
+            ("query_wait_timeout", false),
+            ("no more connections allowed (max_client_conn)", false),
+            (
+                "server login has been failed, try again later (server_login_retry)",
+                false,
+            ),
+            (
+                "server login failed: FATAL the database system is starting up",
+                false,
+            ),
+        ] {
+            assert_eq!(is_refusal_of_a_pool(said), refusal, "{said}");
+        }
+    }
 }
