@@ -93,7 +93,11 @@ pub struct HeaderSpec {
     pub secret: Option<SecretRef>,
 }
 
-/// A `state.json` with `active_platform_run_id` and `processes`, each of which must run.
+/// A `state.json` with `active_platform_run_id` and `processes`, by their ids or as a list: at least
+/// one, and each must run. One does with `running: true`, with a `status` or `state` of running, up,
+/// ready, healthy, started or ok; else by its `pid`, which is looked for where the trigger runs, and
+/// its `pid_create_time` (seconds since 1970), if that is given; and not with `stopped_at_utc`. Of a
+/// file in S3 a `pid` alone is taken for one that runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FileDownstream {

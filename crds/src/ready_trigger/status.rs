@@ -23,8 +23,10 @@ pub struct ReadyTriggerStatus {
     /// The platform run that is the active one. Example: `platform_20260101T000000Z`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
-    /// How far the bus was read: the bus's own notation. A restart goes on from there. It never
-    /// passes a message that waits, runs or has failed.
+    /// How far a Kinesis stream was read: its name and one sequence number a shard. A restart goes
+    /// on from there. It never passes a message that waits, runs or has failed. Left out where the
+    /// bus is a folder, on a disk or in S3: that position grows with its files, and lies in the
+    /// object store, at `wsp/ready_positions/<namespace>.<trigger>.json` beside the runs' folders.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 131_072))]
     pub position: Option<String>,
@@ -40,6 +42,12 @@ pub struct ReadyTriggerStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["reason"]))]
     pub failed_by_reason: Vec<ReasonCount>,
+    /// Records `FAILED` of before this time, wall clock, are in the counts; what a pod recorded
+    /// later and could not count any more is counted by the next one. Example:
+    /// `2026-01-01T00:00:00.000000Z`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "date-time"))]
+    pub failures_counted_until: Option<String>,
     /// The newest message that was read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub newest: Option<NewestMessage>,

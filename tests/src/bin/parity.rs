@@ -22,7 +22,7 @@ struct Args {
     #[arg(long, default_value_t = 2_000)]
     rows: u64,
     /// The run that is announced.
-    #[arg(long, default_value = "platform_20260101T000000Z")]
+    #[arg(long, default_value = "platform_20260101T000000Z", value_parser = platform_run_id)]
     platform_run_id: String,
     /// Leave everything in the cluster.
     #[arg(long)]
@@ -38,8 +38,17 @@ enum StoresAre {
     Outside,
 }
 
+fn platform_run_id(text: &str) -> Result<String, String> {
+    worldstream_crds::plan::values::platform_run_id(text.to_owned())
+}
+
 fn main() -> ExitCode {
     let args = Args::parse();
+    // A step that cannot be made says why, for whoever runs this and not for who wrote it.
+    std::panic::set_hook(Box::new(|panic| {
+        let said = panic.payload_as_str().unwrap_or("a step could not be made");
+        eprintln!("make parity: {said}");
+    }));
     let options = Options {
         namespace: args.namespace,
         stores: match args.stores {

@@ -23,6 +23,8 @@ pub const SCENARIO_RUN_ID: &str = "cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd";
 pub const BUCKET: &str = "fraud-platform";
 /// The trigger and the release.
 const NAME: &str = "parity";
+/// The file with the documents of whoever announces the run.
+const DOCUMENTS: &str = "trigger.yaml";
 /// Long enough for anything on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -51,6 +53,8 @@ pub struct Left {
     pub objects: std::collections::BTreeMap<String, String>,
     /// The table of cursors.
     pub cursors: Vec<String>,
+    /// What `worldstream audit show` tells of the run.
+    pub story: Value,
 }
 
 impl<'a> Platform<'a> {
@@ -217,7 +221,7 @@ impl<'a> Platform<'a> {
                              "allowlist": {"builtIn": "producer_allowlist.txt"}},
             },
         });
-        let documents = file("trigger.yaml", &format!("{trigger}\n---\n{profile}\n"));
+        let documents = file(DOCUMENTS, &format!("{trigger}\n---\n{profile}\n"));
         let ended = run(["--json", "ready", "publish", "-f", &documents])
             .args(["--engine-run-root", WORLD, "--scenario", SCENARIO])
             .args(["--platform-run-id", &self.options.platform_run_id])
@@ -295,7 +299,18 @@ impl<'a> Platform<'a> {
             trigger: self.get("rt", NAME),
             objects: self.objects(),
             cursors: self.stores.cursors(),
+            story: self.story(),
         }
+    }
+
+    /// The run's story, as a person has it told.
+    fn story(&self) -> Value {
+        let run_id = &self.options.platform_run_id;
+        run(["--json", "audit", "show", run_id, "-f"])
+            .args([self.dir.path().join(DOCUMENTS).display().to_string()])
+            .finish()
+            .expect(0)
+            .json()
     }
 
     /// What lies below the run's prefix.

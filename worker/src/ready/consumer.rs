@@ -185,7 +185,7 @@ impl<'a, L: Launcher> Consumer<'a, L> {
         }
     }
 
-    fn tell(&self, news: &News<'_>) {
+    pub(super) fn tell(&self, news: &News<'_>) {
         self.parts.observer.tell(news);
     }
 
@@ -351,6 +351,7 @@ fn deferred(ready: &Ready, wait: &Wait) -> Conclusion {
         run_id: ready.run_id.clone(),
         status: Status::DeferredDownstreamNotReady,
         recorded: None,
+        recorded_at: None,
         reason: None,
         emitted: None,
         engine_run_root: None,

@@ -6,7 +6,7 @@
 const VARIABLE: &str = "WORLDSTREAM_KILL_AT";
 
 /// Every moment, in the order of the steps.
-pub const MOMENTS: [&str; 14] = [
+pub const MOMENTS: [&str; 15] = [
     "read",
     "not_recorded",
     "facts_read",
@@ -21,6 +21,7 @@ pub const MOMENTS: [&str; 14] = [
     "ended",
     "noted",
     "recorded",
+    "closed",
 ];
 
 /// Kills this process with SIGKILL if this is the moment that the environment names.

@@ -2,7 +2,7 @@
 
 use worldstream_crds::Reason;
 
-use super::record::Status;
+use super::record::{FailedBefore, Status};
 use crate::bus::Place;
 use crate::failure::Failure;
 use crate::time::EventTime;
@@ -62,6 +62,21 @@ pub enum News<'a> {
         /// The engine run root.
         engine_run_root: &'a str,
     },
+    /// A message has records of failures: told each time that it is looked at, before anything
+    /// else is decided of it.
+    FailedBefore {
+        /// Its id.
+        message_id: &'a str,
+        /// The records, in their order.
+        records: &'a [FailedBefore],
+    },
+    /// The record of a message is to be written now, with this time; a conclusion follows it.
+    Recording {
+        /// Its id.
+        message_id: &'a str,
+        /// The record's time.
+        at: EventTime,
+    },
     /// A message is done with, for now or for good.
     Concluded(&'a Conclusion),
     /// From where the bus would be read on.
@@ -107,6 +122,8 @@ pub struct Conclusion {
     pub status: Status,
     /// Of a repeat: what its record says, where that was read.
     pub recorded: Option<Status>,
+    /// The time of the record that was written for this, if one was.
+    pub recorded_at: Option<EventTime>,
     /// Why it was skipped or failed.
     pub reason: Option<Reason>,
     /// Events that were sent; none where no stream began.
