@@ -235,7 +235,7 @@ reasons! {
         "Nothing, if another trigger follows that run; else correct the trigger's scope, and publish again under another message id.";
     StreamFailed = "STREAM_FAILED", FailClosed,
         "Something that none of the other codes names; the message says what and where.",
-        "Read the message: it names the file, the row and the column.";
+        "Read the message: it says what was found, and where.";
 }
 
 impl fmt::Display for Reason {

@@ -7,7 +7,7 @@ use crate::stage::Stage;
 
 /// What the pod dies of, in the profile's environment; nothing.
 fn dies_at(stage: &Stage, moment: Option<&str>) {
-    let env = moment.map(|at| json!([{"name": "WORLDSTREAM_KILL_AT", "value": at}]));
+    let env = moment.map(|at| json!([{"name": "KILL_WORLDSTREAM_AT", "value": at}]));
     let worker = json!({"env": env.unwrap_or_else(|| json!([]))});
     stage
         .space

@@ -193,6 +193,13 @@ impl Looker {
     async fn run(&mut self, mut watch: Option<Watch>, out: &Out<Arrival>) -> Sent<()> {
         let mut backoff = Backoff::new(self.folder.name(""), Duration::from_millis(200));
         let (mut answered, mut caught_up) = (false, false);
+        if self.folder.missing() {
+            let bus = self.folder.name("");
+            warn!(
+                bus,
+                "the control bus's folder is not there, and is empty until it is"
+            );
+        }
         loop {
             if let Some(watch) = &mut watch {
                 watch.renew();

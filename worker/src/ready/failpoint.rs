@@ -1,9 +1,9 @@
 //! Moments between two steps at which a test has the process killed, as a crash would: builds for
 //! tests and development alone know them.
 
-/// The variable that names the moment.
+/// The variable that names the moment: none of those that a profile may not set.
 #[cfg(debug_assertions)]
-const VARIABLE: &str = "WORLDSTREAM_KILL_AT";
+const VARIABLE: &str = "KILL_WORLDSTREAM_AT";
 
 /// Every moment, in the order of the steps.
 pub const MOMENTS: [&str; 15] = [

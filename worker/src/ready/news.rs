@@ -160,6 +160,20 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// Messages that were neither finished nor passed over: the next start goes on with them.
+    pub fn left(&self) -> u64 {
+        let done = [
+            self.invalid,
+            self.other_topic,
+            self.streamed,
+            self.skipped,
+            self.duplicate,
+            self.deferred,
+            self.failed,
+        ];
+        self.seen.saturating_sub(done.iter().sum())
+    }
+
     /// Counts what became of a message.
     pub fn count(&mut self, status: Status) {
         *match status {
