@@ -114,8 +114,8 @@ pub struct BusSpec {
     /// `fp.bus.control.v1`.
     #[schemars(length(min = 1, max = 256))]
     pub topic: String,
-    /// The largest message that is read, in bytes, Ki or Mi; a larger one is counted as invalid and
-    /// passed over. Left out: `1Mi`.
+    /// The largest message that is read; a larger one is counted as invalid and
+    /// passed over. Left out: `1MiB`. Example: `512KiB`.
     pub max_message_bytes: BytesText,
     /// A folder with a JSON file a message, at `<root>/<topic>/*.json`, on a volume or in S3.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -152,7 +152,7 @@ fn a_folder_that_is_not_there_is_told_and_is_empty() {
 fn a_trigger_that_lacks_something_says_what() {
     type Change = fn(&mut Bed);
     let changes: [(&str, i32, Change); 7] = [
-        ("spec.store.root: found \"s3:/store\"", 2, |bed| {
+        ("spec.store.root: found", 2, |bed| {
             bed.trigger["store"] = json!({"root": "s3:/store"});
         }),
         ("PLATFORM_RUN_ID_MISSING", 10, |bed| {
