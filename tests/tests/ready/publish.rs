@@ -77,6 +77,18 @@ fn what_is_published_is_streamed_and_told() {
         "--json",
     ]);
     assert_eq!(same.finish().expect(0).json(), story);
+    // By a document that is meant for a cluster: only its store counts, for publishing its bus too.
+    bed.trigger["profile"] = json!("somebodys");
+    bed.trigger["scope"] = json!({"configMap": {"name": "active-run", "key": "id"}});
+    bed.documents();
+    assert_eq!(show(&["--json"]).json(), story);
+    bed.trigger["profile"] = json!("golden");
+    bed.documents();
+    let published = publish(&["--platform-run-id", PLATFORM_RUN_ID]);
+    assert_eq!(published["message_id"], first["message_id"]);
+    let bad = run(["audit", "show", "run-1", "-f", &documents]).finish();
+    let bad = bad.expect(2);
+    assert!(bad.stderr.contains("PLATFORM_RUN_ID: found"), "{bad:#?}");
     let none = run([
         "audit",
         "show",
