@@ -8,7 +8,7 @@ use worldstream_bed::stores::Request;
 use worldstream_bed::{Bed, Images, Place};
 
 use super::expected::{envelopes, text};
-use super::{Options, Stores};
+use super::{Options, Stores, WHAT_IS_THERE};
 use crate::{repository, run};
 
 /// What the world is called.
@@ -72,7 +72,15 @@ impl<'a> Platform<'a> {
             dir: tempfile::tempdir().expect("a folder"),
         };
         let namespace = &options.namespace;
-        bed.restricted_namespace(namespace).expect("a namespace");
+        if bed.helm(["status", NAME, "-n", namespace]).is_ok() {
+            panic!(
+                "namespace {namespace} has a release {NAME} already, of a run with --keep or of one \
+                 that failed: take it away (helm uninstall {NAME} -n {namespace}; kubectl delete \
+                 namespace {namespace}), or give another --namespace"
+            );
+        }
+        bed.restricted_namespace(namespace)
+            .unwrap_or_else(|error| panic!("namespace {namespace}: {error}"));
         let mut values = stores.values();
         let image = |name: &str| {
             let (repository, tag) = name.rsplit_once(':').expect("an image with a tag");
@@ -90,7 +98,7 @@ impl<'a> Platform<'a> {
         let install = ["install", NAME, &chart, "-n", namespace, "-f", &file];
         let waits = ["--wait", "--wait-for-jobs", "--timeout=15m"];
         if let Err(error) = bed.helm(install.iter().chain(&waits)) {
-            panic!("{error}\n{}", platform.everything());
+            panic!("{error}{WHAT_IS_THERE}{}", platform.everything());
         }
         platform
     }
@@ -140,7 +148,7 @@ impl<'a> Platform<'a> {
         while !so() {
             assert!(
                 Instant::now() < end,
-                "{what}: not within {PATIENCE:?}\n{}",
+                "{what}: not within {PATIENCE:?}{WHAT_IS_THERE}{}",
                 self.everything()
             );
             std::thread::sleep(Duration::from_millis(200));
@@ -255,7 +263,13 @@ impl<'a> Platform<'a> {
                 }
             }
             let status = text(&found["status"]);
-            assert!(status != "FAILED", "{found:#}\n{}", self.everything());
+            assert!(
+                status != "FAILED",
+                "the message is FAILED: {}, {} events{WHAT_IS_THERE}{}",
+                text(&found["reason"]),
+                found["emitted"],
+                self.everything()
+            );
             status == "STREAMED"
         });
         name
@@ -303,7 +317,15 @@ impl<'a> Platform<'a> {
         }
     }
 
-    /// The run's story, as a person has it told.
+    /// The run's story, for people.
+    pub fn told(&self) -> String {
+        let run_id = &self.options.platform_run_id;
+        let documents = self.dir.path().join(DOCUMENTS).display().to_string();
+        let told = run(["audit", "show", run_id, "--no-checkpoints", "-f"]).args([documents]);
+        told.finish().expect(0).stdout
+    }
+
+    /// The run's story, as a program reads it.
     fn story(&self) -> Value {
         let run_id = &self.options.platform_run_id;
         run(["--json", "audit", "show", run_id, "-f"])

@@ -135,7 +135,7 @@ impl<'a, L: Launcher> Consumer<'a, L> {
         let mut working: FuturesUnordered<LocalBoxFuture<'_, Done>> = FuturesUnordered::new();
         let mut left = extent.max_messages.unwrap_or(u64::MAX);
         let mut reading = left > 0;
-        let mut saved = None;
+        let (mut saved, mut away) = (None, None);
         let mut save = tokio::time::interval(SAVE_EVERY);
         save.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let ended = loop {
@@ -163,7 +163,14 @@ impl<'a, L: Launcher> Consumer<'a, L> {
                         }
                     }
                 },
-                _ = save.tick() => self.save(bus.position(), &mut saved).await,
+                _ = save.tick() => {
+                    let trouble = bus.trouble();
+                    if trouble != away {
+                        self.tell(&News::Away(trouble.as_deref()));
+                        away = trouble;
+                    }
+                    self.save(bus.position(), &mut saved).await;
+                }
             }
         };
         self.save(bus.position(), &mut saved).await;

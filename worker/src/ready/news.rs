@@ -81,6 +81,8 @@ pub enum News<'a> {
     Concluded(&'a Conclusion),
     /// From where the bus would be read on.
     Position(&'a str),
+    /// The bus is away, and why; none: it is back. It is tried on.
+    Away(Option<&'a str>),
 }
 
 /// What a message waits for.

@@ -30,6 +30,8 @@ pub struct Report {
     suspended: bool,
     /// Why the bus is not followed.
     trouble: Option<Failure>,
+    /// Why the bus gives nothing, while it is tried on.
+    away: Option<String>,
     /// Messages that wait, and for what.
     waiting: BTreeMap<String, Wait>,
     /// Messages whose waiting was counted.
@@ -73,6 +75,7 @@ impl Report {
             status,
             suspended,
             trouble: None,
+            away: None,
             waiting: BTreeMap::new(),
             deferred: BTreeSet::new(),
             begun,
@@ -89,11 +92,13 @@ impl Report {
     /// The bus is read, or why it is not.
     pub fn follows(&mut self, trouble: Option<Failure>) {
         self.trouble = trouble;
+        // One that was opened anew says so itself.
+        self.away = None;
     }
 
     /// Whether the bus is read.
     pub fn ready(&self) -> bool {
-        self.trouble.is_none()
+        self.trouble.is_none() && self.away.is_none()
     }
 
     /// The platform run that is the active one, as it was seen last.
@@ -179,6 +184,7 @@ impl Report {
             }
             // Whoever keeps it says so: not every position is kept here.
             News::Position(_) => {}
+            News::Away(why) => self.away = why.map(str::to_owned),
         }
     }
 
@@ -293,6 +299,10 @@ impl Report {
             Wait::Scope(why) if !self.suspended => Some(why),
             _ => None,
         });
+        if let (None, Some(why)) = (&self.trouble, &self.away) {
+            let message = format!("the bus gives nothing, and is tried on: {why}");
+            return (what, false, Why::NotFollowing.to_string(), message);
+        }
         match (&self.trouble, unknown) {
             (Some(failure), _) => {
                 let message = failure.message();

@@ -113,6 +113,18 @@ fn waiting_is_a_condition_that_says_for_what_and_is_counted_once() {
     );
     assert_eq!(deferred["lastTransitionTime"], "2031-05-04T03:02:01Z");
     assert_eq!(condition(&status, "Following")["status"], "True");
+    // The bus is away for a while.
+    take(&mut report, &News::Away(Some("fp-control: refused")));
+    let status = report.status(now());
+    let following = condition(&status, "Following");
+    assert_eq!(following["reason"], "NotFollowing");
+    let message = following["message"].as_str().unwrap();
+    assert!(message.contains("fp-control: refused"), "{message}");
+    assert!(!report.ready());
+    take(&mut report, &News::Away(None));
+    let status = report.status(now());
+    assert_eq!(condition(&status, "Following")["status"], "True");
+    assert!(report.ready());
     // Nobody knows the active run: nothing is followed to any purpose.
     let unknown = Wait::Scope("ConfigMap moon: is not there".into());
     take(
