@@ -243,8 +243,15 @@ impl<'a> Platform<'a> {
     pub fn until_streamed(&self, message: &str, said: &mut dyn FnMut(&str)) -> String {
         let mut name = String::new();
         let mut phase = Value::Null;
+        let mut trouble = String::new();
         self.until("the stream of the message is recorded", || {
             let trigger = self.get("rt", NAME);
+            // Whoever waits wants to know for what.
+            let now = [&trigger, &self.stream_of(&name)].map(wrong).concat();
+            if now != trouble && !now.is_empty() {
+                said(now.trim_end());
+            }
+            trouble = now;
             let all = trigger["status"]["last"].as_array();
             let found = all
                 .into_iter()
@@ -273,6 +280,14 @@ impl<'a> Platform<'a> {
             status == "STREAMED"
         });
         name
+    }
+
+    /// A WorldStream; nothing, before it has a name.
+    fn stream_of(&self, name: &str) -> Value {
+        match name {
+            "" => Value::Null,
+            name => self.get("ws", name),
+        }
     }
 
     /// Everything that it left.
@@ -376,6 +391,21 @@ impl<'a> Platform<'a> {
             .bed
             .kubectl(["delete", "namespace", namespace, "--wait=false"]);
     }
+}
+
+/// What an object says is wrong with it, a line each; nothing, while all is as it must be.
+fn wrong(object: &Value) -> String {
+    let all = object["status"]["conditions"].as_array();
+    let bad = |it: &&Value| match text(&it["type"]).as_str() {
+        "Deferred" | "Degraded" | "Failed" => it["status"] == "True",
+        "Following" | "Accepted" => it["status"] == "False",
+        _ => false,
+    };
+    let line = |it: &Value| {
+        let [kind, why, message] = ["type", "reason", "message"].map(|field| text(&it[field]));
+        format!("{} {kind}: {why}: {message}\n", text(&object["kind"]))
+    };
+    all.into_iter().flatten().filter(bad).map(line).collect()
 }
 
 /// A condition's status.

@@ -337,7 +337,13 @@ impl Report {
             "messages wait"
         };
         let message = format!("{count} {messages}; {id}: {}", wait.why());
-        (what, true, Why::DownstreamNotReady.to_string(), message)
+        let why = match wait {
+            Wait::Downstream(_) | Wait::Slot => Why::DownstreamNotReady,
+            Wait::Scope(_) => Why::ActiveRunUnknown,
+            Wait::Claim(_) => Why::ClaimedElsewhere,
+            Wait::Trouble(_) => Why::StoreNotReached,
+        };
+        (what, true, why.to_string(), message)
     }
 
     fn suspension(&self) -> (What, bool, String, String) {

@@ -136,6 +136,17 @@ fn waiting_is_a_condition_that_says_for_what_and_is_counted_once() {
     );
     let status = report.status(now());
     assert_eq!(condition(&status, "Following")["reason"], "NotFollowing");
+    assert_eq!(condition(&status, "Deferred")["reason"], "ActiveRunUnknown");
+    let claimed = Wait::Claim("owls/otter".into());
+    take(
+        &mut report,
+        &News::Waiting {
+            message_id: "m",
+            wait: &claimed,
+        },
+    );
+    let status = report.status(now());
+    assert_eq!(condition(&status, "Deferred")["reason"], "ClaimedElsewhere");
     take(
         &mut report,
         &News::Started {
