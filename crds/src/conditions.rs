@@ -152,7 +152,7 @@ condition_reasons! {
         "Make the Secret; the stream goes on by itself.";
     VolumeNotFound, "A PersistentVolumeClaim that the profile names is not there, or is not bound.",
         "Make the claim; the stream goes on by itself.";
-    RunConflict, "Another WorldStream streams the same world for the same platform run, scenario run and attempt.",
+    RunConflict, "Another WorldStream streams, or has streamed, the same world for the same platform run, scenario run and attempt.",
         "Delete one of the two, or give this one another platformRunId or attempt.";
     NameTaken, "An object that the stream needs is there already and belongs to somebody else, or to a stream of this name before.",
         "Wait if a stream of this name was just deleted; else delete or rename the object in the message.";

@@ -64,6 +64,16 @@ impl Failure {
         self
     }
 
+    /// More than the detail that is there already.
+    pub fn and(mut self, more: &str) -> Self {
+        let detail = self.0.detail.take();
+        self.0.detail = Some(match detail {
+            Some(detail) => format!("{detail}, {more}"),
+            None => more.to_owned(),
+        });
+        self
+    }
+
     /// The cause, with its own causes.
     pub fn cause(self, error: &(dyn std::error::Error + 'static)) -> Self {
         self.detail(chain(error))

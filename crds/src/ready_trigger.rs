@@ -68,7 +68,7 @@ pub struct ReadyTriggerSpec {
     /// `maxActive`, or `Forbid`, one after the other. The messages that wait stay in the bus.
     #[serde(default)]
     pub concurrency_policy: ConcurrencyPolicy,
-    /// How many streams may run at once with `Allow`, 1 to 256. Left out: 1.
+    /// How many streams may run at once with `Allow`, 1 to 256.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 256))]
     pub max_active: u32,
@@ -77,8 +77,7 @@ pub struct ReadyTriggerSpec {
     #[serde(default)]
     pub deferral: DeferralSpec,
     /// How many WorldStreams of messages that are done with are kept, the newest ones, in a
-    /// cluster; 0 to 1000. Those that failed count, and are kept before those that completed. Left
-    /// out: 10.
+    /// cluster; 0 to 1000. Those that failed count, and are kept before those that completed.
     #[serde(default = "history_limit")]
     #[schemars(range(min = 0, max = 1000))]
     pub history_limit: u32,
@@ -110,12 +109,11 @@ fn history_limit() -> u32 {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct BusSpec {
-    /// The topic that is followed; messages of others are passed over. Left out:
-    /// `fp.bus.control.v1`.
+    /// The topic that is followed; messages of others are passed over.
     #[schemars(length(min = 1, max = 256))]
     pub topic: String,
     /// The largest message that is read; a larger one is counted as invalid and
-    /// passed over. Left out: `1MiB`. Example: `512KiB`.
+    /// passed over. Example: `512KiB`.
     pub max_message_bytes: BytesText,
     /// A folder with a JSON file a message, at `<root>/<topic>/*.json`, on a volume or in S3.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -146,7 +144,7 @@ pub struct FileBusSpec {
     #[schemars(length(max = 2048))]
     pub root: Option<String>,
     /// How often it is looked for new files, where the system does not tell of them at once, such
-    /// as in S3 or on a network's file system; more than 0. Left out: `2s`. Example: `500ms`.
+    /// as in S3 or on a network's file system; more than 0. Example: `500ms`.
     pub poll_interval: DurationText,
 }
 
@@ -278,10 +276,10 @@ pub struct StreamOverridesSpec {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct ProvenanceSpec {
-    /// The release of this service. Left out: `dev-local`. Example: `worldstream-0.1.0`.
+    /// The release of this service. Example: `worldstream-0.1.0`.
     #[schemars(length(min = 1, max = 256))]
     pub service_release_id: String,
-    /// The environment. Left out: `unknown`. Example: `dev`.
+    /// The environment. Example: `dev`.
     #[schemars(length(min = 1, max = 256))]
     pub environment: String,
     /// The revision of the configuration. Left out: facts do not have it. Example: `3f2a91c`.
@@ -315,9 +313,9 @@ pub enum ConcurrencyPolicy {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct DeferralSpec {
-    /// The first wait, more than 0. Left out: `1s`. Example: `500ms`.
+    /// The first wait, more than 0. Example: `500ms`.
     pub min_interval: DurationText,
-    /// The longest wait, at least `minInterval`. Left out: `20s`. Example: `1m`.
+    /// The longest wait, at least `minInterval`. Example: `1m`.
     pub max_interval: DurationText,
 }
 

@@ -217,7 +217,7 @@ reasons! {
         "Use one of the documented kinds.";
     ControlBusStreamMissing = "CONTROL_BUS_STREAM_MISSING", FailClosed,
         "The control bus names no stream.",
-        "Name the bus's stream or root; a stream must exist, in the account, region and endpoint that are asked.";
+        "Set the bus's stream or root.";
     RunFactsInvalid = "RUN_FACTS_INVALID", FailClosed,
         "The run facts that a READY message points at are absent, outside of the allowed roots, or do not hold against their schema.",
         "Look at the facts at facts_view_ref; the Scenario Runner has to write them again and publish again.";
@@ -235,7 +235,7 @@ reasons! {
         "Nothing, if another trigger follows that run; else correct the trigger's scope, and publish again under another message id.";
     StreamFailed = "STREAM_FAILED", FailClosed,
         "Something that none of the other codes names; the message says what and where.",
-        "Read the message: it says what was found, and where.";
+        "Read the message: it names what failed and where in it, such as the file, the row and the column.";
 }
 
 impl fmt::Display for Reason {

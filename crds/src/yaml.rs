@@ -60,6 +60,7 @@ fn definitions() -> Vec<Value> {
         }
         rules::write(&crd.spec.names.kind, schema);
         without_refused_defaults(schema);
+        tell_defaults(schema);
         value
     })
     .collect()
@@ -133,6 +134,24 @@ fn without_refused_defaults(schema: &mut Value) {
         }
         inner(schema).for_each(without_refused_defaults);
     }
+}
+
+/// Says each default in the field's own words, unless they do: `kubectl explain` shows no other.
+fn tell_defaults(schema: &mut Value) {
+    let Some(fields) = schema.as_object_mut() else {
+        return;
+    };
+    let told = match fields.get("default") {
+        Some(Value::String(text)) if !text.is_empty() => Some(text.clone()),
+        Some(number @ Value::Number(_)) => Some(number.to_string()),
+        _ => None,
+    };
+    if let (Some(told), Some(Value::String(text))) = (told, fields.get_mut("description"))
+        && !["default", "Left out"].iter().any(|it| text.contains(it))
+    {
+        text.push_str(&format!(" Default: `{told}`."));
+    }
+    inner(schema).for_each(tell_defaults);
 }
 
 /// The schemas of a schema's fields, elements and values.

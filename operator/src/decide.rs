@@ -220,7 +220,9 @@ fn freeze(situation: &Situation<'_>, decision: &mut Decision) -> bool {
     children.extend(checkpoints);
     decision.todo.push(Action::Apply(children));
     if situation.clock.is_none() {
-        decision.todo.push(Action::Create(build::clock(stream)));
+        decision
+            .todo
+            .push(Action::Create(build::clock(stream, validated.live.speedup)));
     }
     if !fixed {
         let outputs = validated.outputs.iter().map(|output| OutputStatus {
@@ -394,10 +396,16 @@ fn stream_outputs(
             });
         }
         (None, _) => {
-            decision.todo.push(Action::Create(build::clock(stream)));
+            decision
+                .todo
+                .push(Action::Create(build::clock(stream, live.speedup)));
             decision.picture.clock = clock;
         }
         (Some(_), None) => decision.picture.clock = clock,
+    }
+    if decision.picture.clock.revision == 0 {
+        // Nothing moves yet: what is told is the speed that it is to start with.
+        decision.picture.clock.speedup = live.speedup;
     }
     decision.look_again(step.again);
     let checkpoints: Vec<String> = checkpoints

@@ -9,8 +9,7 @@ use jiff::Timestamp;
 use crate::api::{ApiError, Server};
 use crate::context::Watched;
 use crate::lower::{self, Texts};
-use crate::runs;
-use crate::validate::identity;
+use crate::rivals;
 use crate::views::{
     CheckpointView, ClockView, JobView, Key, PodView, ProfileView, StreamView, Stuck,
 };
@@ -23,7 +22,7 @@ pub struct Found {
     pub profile: Option<Arc<ProfileView>>,
     /// The ConfigMaps that the profile names.
     pub texts: Texts,
-    /// An older stream of the same identity.
+    /// Another stream that has its identity.
     pub rival: Option<String>,
     /// Its clock.
     pub clock: Option<Arc<ClockView>>,
@@ -70,7 +69,7 @@ pub async fn dereference(
         pod.gone && !jobs.iter().any(|job| job.uid == pod.job)
     });
     let mut found = Found {
-        rival: rival(watched, &stream),
+        rival: rivals::of(watched, &stream),
         clock: watched
             .clocks
             .of(key)
@@ -129,29 +128,4 @@ async fn explain_stuck(
         }
     }
     Ok(())
-}
-
-/// An older stream of the same identity that has not ended.
-fn rival(watched: &Watched, stream: &StreamView) -> Option<String> {
-    if stream.status.started_at.is_some() || crate::decide::ended(stream) {
-        return None;
-    }
-    // One whose run is not made yet will get one of its own.
-    let run = runs::known(stream)?;
-    let ours = identity(stream);
-    let mut older: Option<String> = None;
-    watched.streams.each(|_, other| {
-        let before = (other.created, &other.uid) < (stream.created, &stream.uid);
-        if runs::known(other) == Some(run)
-            && other.uid != stream.uid
-            && other.key.namespace == stream.key.namespace
-            && before
-            && !other.deleting
-            && !crate::decide::ended(other)
-            && identity(other) == ours
-        {
-            older = Some(other.key.name.clone());
-        }
-    });
-    older
 }

@@ -157,6 +157,8 @@ impl Teller {
 
     /// Tells of a stream, soon.
     pub fn tell(&self, stream: &StreamView, told: &Told) {
+        let (namespace, name) = (&stream.key.namespace, &stream.key.name);
+        tracing::info!(%namespace, stream = %name, reason = told.reason, "{}", told.note);
         let reference = ObjectReference {
             api_version: Some(build::STREAM.api_version.to_owned()),
             kind: Some(build::STREAM.kind.to_owned()),

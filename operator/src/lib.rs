@@ -31,6 +31,7 @@ pub mod picture;
 pub mod process;
 pub mod queue;
 pub mod reconcile;
+pub mod rivals;
 pub mod runs;
 pub mod situation;
 pub mod status;

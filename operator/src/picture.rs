@@ -137,7 +137,7 @@ impl Picture {
         self.accepted = Err(Invalid::new(
             ConditionReason::RunConflict.as_str(),
             format!(
-                "WorldStream {rival}, which is older, streams the same world for platform run {}, scenario run and attempt",
+                "WorldStream {rival} streams, or has streamed, the same world for platform run {}, scenario run and attempt",
                 self.run.as_deref().unwrap_or_default()
             ),
         ));

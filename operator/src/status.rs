@@ -10,6 +10,10 @@ use worldstream_crds::{
 
 use crate::picture::{Picture, Verification};
 
+/// Of a stream whose workers are gone on purpose.
+const SUSPENDED: &str =
+    "No worker runs, because spec.suspend is set; the stream goes on at its cursors.";
+
 /// A condition as it is to be: true or false (or not known), why, and what there is to say.
 pub struct Says(pub What, pub Option<bool>, pub String, pub String);
 
@@ -128,6 +132,12 @@ fn degraded(picture: &Picture) -> Option<(String, String)> {
     }
     // The first of a kind says it; all of them make the message.
     let Some(first) = picture.troubles.first() else {
+        // A preflight pod that does not start waits for somebody.
+        if let Verification::Running(Some((why, message))) = &picture.verification
+            && *why != Why::BuildingViews
+        {
+            return Some((why.to_string(), message.clone()));
+        }
         return restarting(picture).then(|| {
             let why = Why::WorkerRestarting;
             (why.to_string(), why.meaning().to_owned())
@@ -309,14 +319,12 @@ fn ready(picture: &Picture, accepted: &Says, end: &End, phase: Phase) -> Says {
         return Says(What::Ready, Some(false), why.clone(), message.clone());
     }
     match phase {
-        Phase::Suspended => return no(Why::Suspended, Why::Suspended.meaning()),
+        Phase::Suspended => return no(Why::Suspended, SUSPENDED),
         Phase::Suspending => return no(Why::Suspending, Why::Suspending.meaning()),
         Phase::Pending => return no(Why::NotStarted, Why::NotStarted.meaning()),
         Phase::Verifying => {
             return match &picture.verification {
-                Verification::Running(Some((why @ Why::BuildingViews, message))) => {
-                    no(*why, message)
-                }
+                Verification::Running(Some((why, message))) => no(*why, message),
                 _ => no(Why::Preflight, Why::Preflight.meaning()),
             };
         }

@@ -277,7 +277,10 @@ pub fn identity(stream: &StreamView) -> Identity {
     Identity {
         run: runs::known(stream).map(str::to_owned),
         scenario_run: spec.scenario_run_id.clone(),
-        root: spec.engine_run_root.clone(),
+        root: spec
+            .engine_run_root
+            .as_ref()
+            .map(|root| root.trim_end_matches('/').to_owned()),
         scenario: spec.scenario.clone(),
         attempt: spec.attempt.clone().filter(|attempt| !attempt.is_empty()),
         selection: (

@@ -116,6 +116,12 @@ impl Minio {
         wait(self.open(bucket).put(&at, bytes.into(), Expect::Anything)).expect("it is put");
     }
 
+    /// Takes an object away.
+    pub fn delete(&self, bucket: &str, key: &str) {
+        let at = s3::below(Default::default(), key);
+        wait(self.open(bucket).delete(&at)).expect("it is gone");
+    }
+
     /// Puts all files below a folder into a bucket, made if need be, their paths below a prefix.
     pub fn put_folder(&self, bucket: &str, prefix: &str, folder: &Path) {
         let made = self.minio.make_bucket(bucket).map(drop);

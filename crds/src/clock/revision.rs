@@ -1,5 +1,7 @@
 //! Revisions of the clock, and when an event is due by them.
 
+use std::fmt;
+
 use super::Moment;
 use crate::time::EventTime;
 
@@ -50,6 +52,22 @@ pub enum Motion {
         /// Where the clock stands.
         at: EventTime,
     },
+}
+
+/// As a sentence goes on that begins with "the clock".
+impl fmt::Display for Motion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Motion::Running(anchor) => write!(
+                f,
+                "runs from {} at {} event seconds a second",
+                anchor.event_epoch, anchor.speedup
+            ),
+            Motion::Unpaced => f.write_str("does not wait"),
+            Motion::Paused => f.write_str("is paused"),
+            Motion::Held { at, .. } => write!(f, "stands at {at} for a late output"),
+        }
+    }
 }
 
 /// One revision of the clock. Numbers only grow.

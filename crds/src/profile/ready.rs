@@ -59,8 +59,7 @@ pub struct HttpDownstream {
     /// The URL, http or https. Example: `http://ingestion-gate:8080/v1/state`.
     #[schemars(length(min = 1, max = 2048))]
     pub url: String,
-    /// Where the active platform run id stands in the answer, which is JSON: a JSON pointer. Left out:
-    /// `/active_platform_run_id`.
+    /// Where the active platform run id stands in the answer, which is JSON: a JSON pointer.
     #[serde(default = "active_run")]
     #[schemars(length(min = 1, max = 1024))]
     pub pointer: String,
@@ -73,7 +72,7 @@ pub struct HttpDownstream {
     /// cluster alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<String>,
-    /// How long the answer may take, more than 0. Left out: `5s`. Example: `500ms`.
+    /// How long the answer may take, more than 0. Example: `500ms`.
     #[serde(default = "five_seconds")]
     pub timeout: DurationText,
 }

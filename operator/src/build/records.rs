@@ -60,9 +60,10 @@ pub fn checkpoints(stream: &StreamView, run: &str, outputs: &[Output], lanes: u3
     .collect()
 }
 
-/// The clock, before it starts.
-pub fn clock(stream: &StreamView) -> Child {
+/// The clock, before it starts, with the speed that it is to start with.
+pub fn clock(stream: &StreamView, speedup: f64) -> Child {
     let name = names::clock(&stream.key.name).to_owned();
-    let fields = json!({"spec": {"revision": 0, "speedup": 0.0, "paused": false, "mode": "Going"}});
+    let fields =
+        json!({"spec": {"revision": 0, "speedup": speedup, "paused": false, "mode": "Going"}});
     child(stream, &CLOCK, name, labels(stream, None, None), fields)
 }

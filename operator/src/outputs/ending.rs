@@ -117,7 +117,7 @@ pub fn ending(ended: &Ended) -> String {
 
 /// What a pod that does not start is a case of.
 pub fn stuck_reason(reason: &str, message: &str) -> ConditionReason {
-    let missing = message.contains("not found");
+    let missing = message.contains("not found") || message.contains("non-existent");
     match reason {
         "Unschedulable" | "SchedulerError" if message.contains("persistentvolumeclaim") => {
             ConditionReason::VolumeNotFound
@@ -127,7 +127,7 @@ pub fn stuck_reason(reason: &str, message: &str) -> ConditionReason {
             ConditionReason::ImageUnavailable
         }
         _ if missing && message.contains("secret") => ConditionReason::SecretNotFound,
-        _ if missing && message.contains("configmap") => ConditionReason::ConfigMapNotFound,
+        _ if missing && message.contains("config") => ConditionReason::ConfigMapNotFound,
         _ => ConditionReason::PodRefused,
     }
 }

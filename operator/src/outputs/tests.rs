@@ -285,6 +285,16 @@ fn what_keeps_a_pod_from_starting_has_a_reason() {
         ),
         (
             "FailedMount",
+            "references non-existent secret key: den",
+            ConditionReason::SecretNotFound,
+        ),
+        (
+            "FailedMount",
+            "references non-existent config key: bark",
+            ConditionReason::ConfigMapNotFound,
+        ),
+        (
+            "FailedMount",
             "configmap \"roots\" not found",
             ConditionReason::ConfigMapNotFound,
         ),

@@ -199,6 +199,16 @@ fn phase_and_conditions_follow_from_the_picture_together() {
             "Suspending",
         ),
         (
+            "a preflight pod that finds no secret",
+            with(&|it| {
+                let why = (Why::SecretNotFound, "secret \"otter\" not found".into());
+                it.verification = Verification::Running(Some(why));
+            }),
+            Phase::Verifying,
+            "False",
+            "SecretNotFound",
+        ),
+        (
             "suspended",
             with(&|it| {
                 it.suspend = true;
@@ -271,6 +281,19 @@ fn phase_and_conditions_follow_from_the_picture_together() {
             assert!(!condition.reason.is_empty(), "{name}: {}", condition.type_);
         }
     }
+}
+
+#[test]
+fn what_keeps_preflight_is_what_is_wrong_and_a_build_is_not() {
+    let with = |why| {
+        let mut it = picture(&[WorkerState::Starting], ClockMode::Going);
+        it.verification = Verification::Running(Some((why, "pod otter".into())));
+        derive(&it, &WorldStreamStatus::default(), 1, now())
+    };
+    let stuck = with(Why::Unschedulable);
+    assert_eq!(says(&stuck, "Degraded"), ("True", "Unschedulable"));
+    let building = with(Why::BuildingViews);
+    assert_eq!(says(&building, "Degraded"), ("False", "AsExpected"));
 }
 
 #[test]

@@ -34,12 +34,12 @@ impl GivenCluster {
             .env("KUBECONFIG", &kubeconfig);
         let context = output(&mut context)?;
         let kind = context.trim().strip_prefix("kind-").map(str::to_owned);
-        let address = match setting("WORLDSTREAM_BED_HOST") {
-            Some(address) => address
+        let address = match (setting("WORLDSTREAM_BED_HOST"), &kind) {
+            (Some(address), _) => address
                 .parse()
                 .doing(format_args!("WORLDSTREAM_BED_HOST={address}"))?,
-            None if kind.is_some() => gateway()?,
-            None => {
+            (None, Some(cluster)) => gateway(cluster)?,
+            (None, None) => {
                 return Err(missing(
                     "WORLDSTREAM_BED_HOST",
                     "this machine's address as pods see it",
@@ -53,12 +53,17 @@ impl GivenCluster {
         })
     }
 
-    fn on_node(&self, node: &str, words: &[&str]) -> Result<String> {
-        if self.kind.is_none() {
-            return Err(BedError::new(format!(
+    fn kind_alone(&self, node: &str) -> Result<()> {
+        match self.kind {
+            Some(_) => Ok(()),
+            None => Err(BedError::new(format!(
                 "{node}: processes of nodes are reached in kind's clusters alone"
-            )));
+            ))),
         }
+    }
+
+    fn on_node(&self, node: &str, words: &[&str]) -> Result<String> {
+        self.kind_alone(node)?;
         run("docker", ["exec", node].iter().chain(words))
     }
 }
@@ -178,12 +183,21 @@ impl Bed for GivenCluster {
     }
 
     fn signal_containers(&self, node: &str, words: &str, signal: Signal) -> Result<usize> {
-        // None is none, and no failure.
-        let find = "pgrep -f -- \"$1\" || true";
-        let ids = self.on_node(node, &["sh", "-c", find, "find", words])?;
+        self.kind_alone(node)?;
+        // By no shell, which would find itself: it has the words among its own.
+        let mut find = command("docker");
+        find.args(["exec", node, "pgrep", "-f", "--", words]);
+        let found = find.output().doing(format_args!("pgrep on {node}"))?;
+        let ids = String::from_utf8_lossy(&found.stdout).into_owned();
         let ids: Vec<_> = ids.split_whitespace().collect();
-        if ids.is_empty() {
-            return Ok(0);
+        match found.status.code() {
+            Some(0) => {}
+            // None is none, and no failure.
+            Some(1) => return Ok(0),
+            _ => {
+                let said = String::from_utf8_lossy(&found.stderr).trim().to_owned();
+                return Err(BedError::new(format!("pgrep on {node}: {said}")));
+            }
         }
         let name = format!("-{}", signal.name());
         let mut kill = vec!["kill", name.as_str()];
@@ -197,15 +211,17 @@ impl Bed for GivenCluster {
     }
 }
 
-/// This machine's address in the network of kind's nodes.
-fn gateway() -> Result<IpAddr> {
-    let format = "{{range .IPAM.Config}}{{.Gateway}} {{end}}";
-    let gateways = run("docker", ["network", "inspect", "kind", "-f", format])?;
+/// This machine's address in the network of a kind cluster's nodes: what they have as their gateway.
+/// The network itself may not say it, where it was made without one.
+fn gateway(cluster: &str) -> Result<IpAddr> {
+    let node = format!("{cluster}-control-plane");
+    let format = "{{range .NetworkSettings.Networks}}{{.Gateway}} {{end}}";
+    let gateways = run("docker", ["inspect", &node, "-f", format])?;
     gateways
         .split_whitespace()
         .filter_map(|it| it.parse().ok())
         .find(IpAddr::is_ipv4)
-        .ok_or_else(|| BedError::new(format!("Docker's network kind has no gateway: {gateways}")))
+        .ok_or_else(|| BedError::new(format!("container {node} has no gateway: {gateways}")))
 }
 
 fn setting(name: &str) -> Option<String> {

@@ -7,6 +7,7 @@
 
 mod away;
 mod builds;
+mod conflict;
 mod crashes;
 mod deleted;
 mod ends;
@@ -52,6 +53,7 @@ const GROUPS: &[&[Case]] = &[
             deleted::a_deleted_stream_takes_what_it_owned_and_nothing_else,
         ),
         ("taken", deleted::a_name_that_is_taken_is_said_and_heals),
+        ("conflict", conflict::a_second_stream_of_an_identity_waits),
         ("builds", builds::missing_views_are_built_and_streamed),
         (
             "unbuilt",

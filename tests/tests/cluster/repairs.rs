@@ -20,6 +20,12 @@ pub fn a_missing_secret_is_said_and_heals(operator: &Operator) {
     };
     let status = space.until("heals", "SecretNotFound", said);
     assert!(status["completedAt"].is_null(), "{status:#}");
+    for kind in ["WorldVerified", "Ready", "Degraded"] {
+        assert_eq!(condition(&status, kind).1, "SecretNotFound", "{status:#}");
+    }
+    let told = "involvedObject.name=heals,reason=SecretNotFound,type=Warning";
+    let events = || space.kubectl(&["get", "events", "--field-selector", told, "-o", "name"]);
+    space.wait("an event", || !events().is_empty(), |_| String::new());
     assert_eq!(space.arrivals().len(), 0);
     space.make_secret();
     let status = space.phase("heals", "Completed");

@@ -233,6 +233,39 @@ fn every_change_is_found() {
             },
         ),
         (
+            "counts that are none",
+            true,
+            "receipt's rows STREAM_RECEIPT_MISMATCH",
+            |at| {
+                edit(&at.receipt, |it| {
+                    it["raw_stats"] = "x".into();
+                    it["sorted_stats"] = "x".into();
+                });
+            },
+        ),
+        (
+            "a count less",
+            false,
+            "rows of the view STREAM_SORT_VALIDATION_FAILED",
+            |at| {
+                edit(&at.receipt, |it| {
+                    for stats in ["raw_stats", "sorted_stats"] {
+                        it[stats].as_object_mut().unwrap().remove("max_ts_utc");
+                    }
+                });
+            },
+        ),
+        (
+            "raw parts that cannot be listed",
+            true,
+            "raw parts STREAM_FAILED",
+            |at| {
+                let folder = at.raw.parent().unwrap().parent().unwrap();
+                fs::remove_dir_all(folder).unwrap();
+                fs::write(folder, "no folder").unwrap();
+            },
+        ),
+        (
             "a receipt's status",
             true,
             "view STREAM_VIEW_RECEIPT_BAD",

@@ -267,6 +267,86 @@ fn a_build_that_is_killed_while_it_sends_sends_anew_and_the_receipt_last() {
     ok(&remote.oracle("check", &deep).expect(0));
 }
 
+#[test]
+fn of_two_builds_with_other_parts_one_view_comes() {
+    let rows = 260_000;
+    let remote = Remote::new(rows, |spec| spec.outputs = vec![EVENTS.parse().unwrap()]);
+    let spill = remote.dir.path().join("first");
+    let spill_dir = spill.display().to_string();
+    let three = ["--json", "--output", EVENTS, "--part-size", "1"];
+    let three = [&three[..], &["--spill-dir", &spill_dir]].concat();
+    // One that is slow to send its first part of three.
+    let held = || {
+        let building = remote.command("build-views", &three).start();
+        until("the view's first part", || !merged(&spill).is_empty());
+        remote.relay.slow(2_000);
+        let first = || remote.keys(EVENTS).iter().any(|it| it.ends_with("parquet"));
+        until("the first part in the bucket", first);
+        // It hears the end of no answer any more, until it is let go.
+        remote.relay.slow(2);
+        building
+    };
+    let first = held();
+    // Another one takes over, as from another machine: it has not finished, and the first one stops.
+    let folder = format!("runs/made/stream_view/ts_utc/output_id={EVENTS}");
+    let marker = format!("{folder}/_worldstream_build.json");
+    remote
+        .minio
+        .put(BUCKET, &marker, json!({ "part_bytes": 7 }).to_string());
+    remote.relay.slow(0);
+    let stopped = first.finish().expect(10);
+    for part in ["STREAM_VIEW_PARTIAL_EXISTS", "parts of 7 bytes"] {
+        assert!(stopped.stderr.contains(part), "{part} in {stopped:#?}");
+    }
+    let keys = remote.keys(EVENTS);
+    assert!(
+        !keys.contains(&"_stream_sort_receipt.json".to_owned()),
+        "{keys:?}"
+    );
+    for key in keys {
+        remote.minio.delete(BUCKET, &format!("{folder}/{key}"));
+    }
+
+    // Another one comes to its end meanwhile: the first one finds its view and leaves it alone.
+    let first = held();
+    let way = remote.dir.path().join("profile.yaml");
+    let held_up = fs::read_to_string(&way).unwrap();
+    fs::write(&way, held_up.replace(&remote.relay.url, &remote.minio.url)).unwrap();
+    let spill = remote.dir.path().join("second").display().to_string();
+    let one = ["--json", "--output", EVENTS, "--spill-dir", &spill];
+    let built = remote.oracle("build-views", &one).expect(0).json();
+    assert_eq!(built[0]["parts"], 1, "{built:#}");
+    let keys = remote.keys(EVENTS);
+    assert_eq!(keys.len(), 3, "{keys:?}");
+    remote.relay.slow(0);
+    let found = first.finish().expect(0).json();
+    assert_eq!(found[0]["already_there"], true, "{found:#}");
+    assert_eq!(remote.keys(EVENTS), keys);
+    ok(&remote.oracle("check", &["--deep", "--json", "--output", EVENTS]));
+}
+
+#[test]
+fn a_store_that_is_away_says_nothing_of_the_world() {
+    let remote = Remote::new(400, |spec| spec.outputs = vec![EVENTS.parse().unwrap()]);
+    let profile = remote.dir.path().join("profile.yaml");
+    let mut document: Value = serde_json::from_slice(&fs::read(&profile).unwrap()).unwrap();
+    document["spec"]["world"]["s3"]["attempts"] = 3.into();
+    fs::write(&profile, document.to_string()).unwrap();
+    remote
+        .oracle("build-views", &["--output", EVENTS])
+        .expect(0);
+    remote.relay.refuse(true);
+    remote.relay.cut();
+    let report = remote.oracle("check", &["--json", "--output", EVENTS]);
+    let report = report.expect(13).json();
+    assert_eq!(report["ok"], false, "{report:#}");
+    assert_eq!(report["checks"][0]["unavailable"], true, "{report:#}");
+    for more in [&["show"][..], &["seal", "--engine-release", "x"]] {
+        let ended = remote.oracle(more[0], &more[1..]).expect(13);
+        assert!(ended.stderr.contains("3 of at most 3"), "{ended:#?}");
+    }
+}
+
 /// Parts that were merged and are not in the bucket yet.
 fn merged(spill: &Path) -> Vec<PathBuf> {
     let builds = fs::read_dir(spill).into_iter().flatten();

@@ -71,6 +71,7 @@ fn a_server_that_is_away_holds_the_stream_and_its_start() {
     let impatient = stream.clone().set("checkpoints.unavailableFor", "1s");
     let ended = impatient.finish(13);
     assert!(ended.stderr.contains("postgres at 127.0.0.1"), "{ended:#?}");
+    assert!(ended.stderr.contains(" of at most 1s"), "{ended:#?}");
     assert!(!ended.stderr.contains(PASSWORD), "{ended:#?}");
     assert_eq!(gate.pushes(), 0);
     let running = stream.command().start();
@@ -100,6 +101,7 @@ fn longer_than_allowed_ends_it_and_a_start_goes_on() {
     bed.server.stop("INT");
     let ended = running.finish_within(LONG).expect(13);
     assert!(!ended.stderr.contains(PASSWORD), "{ended:#?}");
+    assert!(ended.stderr.contains(" of at most 2s"), "{ended:#?}");
     bed.server.launch();
     assert_whole(&stream.finish(0).json());
     let again = gate.summary()["duplicates"].as_u64().unwrap();

@@ -93,6 +93,7 @@ impl PostgresStore {
         let taking = async move {
             if !migrated.load(Ordering::Acquire) {
                 schema::migrate(&line).await?;
+                schema::check_rights(&line).await?;
                 migrated.store(true, Ordering::Release);
             }
             let (epoch, until) = acquire(&line, &place, &holder, term, patience).await?;

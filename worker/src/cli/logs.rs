@@ -17,9 +17,9 @@ pub enum Format {
     Json,
 }
 
-/// Starts logging: warnings, or what `RUST_LOG` asks for.
-pub fn start(format: Format) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+/// Starts logging: what `RUST_LOG` asks for, or else `filter`.
+pub fn start(format: Format, filter: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(filter));
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -49,7 +49,7 @@ pub struct Cli {
     pub json: bool,
 
     /// How logs are written to stderr; RUST_LOG chooses which
-    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = logs::Format::Text, display_order = 901)]
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = logs::Format::Text, env = "WORLDSTREAM_LOG_FORMAT", hide_env_values = true, display_order = 901)]
     pub log_format: logs::Format,
 
     /// What to do
@@ -94,6 +94,20 @@ pub enum Command {
     Man(pages::ManArgs),
 }
 
+impl Command {
+    /// What is logged where `RUST_LOG` does not say: a pod has no screen, and its log tells what it
+    /// does; elsewhere the log is for what goes wrong.
+    fn logs(&self) -> &'static str {
+        match self {
+            Command::Preflight(_)
+            | Command::BuildView(_)
+            | Command::Worker(_)
+            | Command::Trigger(_) => "info",
+            _ => "warn",
+        }
+    }
+}
+
 /// Why a command failed: with a reason code, or by the way it was called.
 #[derive(Debug)]
 pub enum CliError {
@@ -121,7 +135,7 @@ impl From<PlanError> for CliError {
 /// Runs a command line that was parsed, and gives the exit code. What went wrong is on stderr
 /// then.
 pub fn main(cli: Cli) -> ExitCode {
-    logs::start(cli.log_format);
+    logs::start(cli.log_format, cli.command.logs());
     let json = cli.json;
     let mut out = quiet::Quiet::new(std::io::stdout());
     let done = |()| ExitCode::Done;

@@ -73,7 +73,12 @@ pub async fn run(mut plan: StreamPlan, task: Task, stop: Stop) -> Result<ExitCod
         record = taking => record?,
         () = stop.wait() => return Ok(ExitCode::Interrupted),
     };
-    info!(checkpoint = name, epoch = record.epoch(), "taken");
+    info!(
+        checkpoint = name,
+        epoch = record.epoch(),
+        pod = task.pod.name,
+        "the checkpoint is taken"
+    );
     let started = tokio::select! {
         started = start(&plan, &task, &record) => started,
         () = stop.wait() => {

@@ -150,6 +150,7 @@ impl Conductor {
         ended: &mut Ended,
         started: impl FnOnce() -> Result<(), Failure>,
     ) {
+        info!("primed: the first events wait for the clock");
         elsewhere.phase.send_replace(Phase::Primed);
         let mut started = Some(started);
         let mut stopping = false;
@@ -253,7 +254,7 @@ impl Conductor {
     }
 
     fn publish(&self, revision: Revision) {
-        info!(revision = revision.number, motion = ?revision.motion, "the clock");
+        info!(revision = revision.number, "the clock {}", revision.motion);
         self.clock.send_modify(|timeline| {
             Arc::make_mut(timeline).publish(revision, Mono::now());
         });

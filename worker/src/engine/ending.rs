@@ -108,6 +108,16 @@ pub(super) async fn finish(end: Finish) -> ReplayEnd {
         );
         let kept = match written {
             Ok(receipt) => {
+                info!(
+                    output = receipt.output_id,
+                    lane = receipt.lane.index,
+                    rows = receipt.rows,
+                    admitted = receipt.admitted,
+                    duplicate = receipt.duplicate,
+                    quarantined = receipt.quarantined,
+                    retried = receipt.retried,
+                    "taken by the gate in all"
+                );
                 let kept = patience.of(receipt.keep(&end.records)).await;
                 // Its figures are right, wherever they could be kept.
                 receipts.push(receipt);

@@ -17,6 +17,7 @@ mod quarantine;
 pub mod replay;
 mod saver;
 mod start;
+mod tries;
 mod watermark;
 
 pub use board::{Board, LaneGauge, Lateness};

@@ -11,6 +11,7 @@ use worldstream_crds::{ExitCode, Reason};
 
 use super::board::LaneGauge;
 use super::lane::{Lane, Snapshot};
+use super::tries::Tries;
 use crate::audit::{Event, SessionLog};
 use crate::checkpoint::{CheckpointKey, Lease};
 use crate::failure::{Failure, Result};
@@ -168,6 +169,7 @@ impl SaverJob {
 
     async fn save(&mut self, snapshot: &Snapshot) -> Result<()> {
         let began = Instant::now();
+        let mut tries = Tries::new();
         let mut pause = SHORTEST_PAUSE;
         loop {
             let failure = match self.attempt(snapshot).await {
@@ -188,10 +190,13 @@ impl SaverJob {
             if failure.exit_code() == ExitCode::Fenced {
                 return Err(failure);
             }
-            if began.elapsed() + pause > patience {
+            if !tries.again_within(patience, pause) {
+                let failure = tries.told(failure, patience);
                 return Err(failure.exits(ExitCode::Unavailable));
             }
-            warn!(output = self.key.output_id, %failure, "the cursor could not be saved, trying again");
+            if tries.is_worth_a_word() {
+                warn!(output = self.key.output_id, %failure, "the cursor could not be saved, trying again");
+            }
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = self.gauge.stop.wait(), if !self.gauge.stop.is_set() => {}

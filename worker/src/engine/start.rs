@@ -1,14 +1,15 @@
 //! The start of a lane: its checkpoint's key, and where the checkpoint says that it goes on.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tracing::warn;
+use tracing::{info, warn};
 use worldstream_crds::{ExitCode, Reason};
 
 use super::board::LaneGauge;
 use super::feed::FeedJob;
 use super::output::LaneJob;
+use super::tries::Tries;
 use super::watermark::{Reached, Watermark};
 use crate::checkpoint::{Checkpoint, CheckpointKey, CheckpointStore, Lease, Progress};
 use crate::envelope::{EnvelopeContext, parse_event_time};
@@ -65,10 +66,19 @@ pub(super) async fn take(
     let resume = resume_at(output, fingerprint, lease.loaded())?;
     let progress = progress(lease.loaded(), fingerprint);
     let rows = progress.rows;
+    let (lane, found) = (key.lane.index, resume.and_then(|resume| resume.ts));
     let reached = resume.map(|resume| Reached {
         place: resume.place,
         ts: resume.ts,
     });
+    match (&resume, found) {
+        (None, _) => info!(output = output.id, lane, "begins with the first event"),
+        (Some(_), None) => info!(output = output.id, lane, rows, "goes on at its cursor"),
+        (Some(_), Some(ts)) => info!(
+            output = output.id,
+            lane, rows, "goes on at its cursor, after {ts}"
+        ),
+    }
     let feed = FeedJob {
         store: world.store.clone(),
         view: output.view.clone(),
@@ -112,17 +122,23 @@ async fn lease(
         true => plan.checkpoint.unavailable_for,
         false => Duration::ZERO,
     };
-    let began = Instant::now();
+    let mut tries = Tries::new();
     loop {
         let failure = match store.take(key).await {
             Ok(lease) => return Ok(lease),
             Err(failure) => failure,
         };
         let pause = AGAIN.mul_f64(0.5 + random());
-        if failure.exit_code() != ExitCode::Unavailable || began.elapsed() + pause > patience {
-            return Err(failure);
+        let passes = failure.exit_code() == ExitCode::Unavailable;
+        if !passes || !tries.again_within(patience, pause) {
+            return Err(match passes && !patience.is_zero() {
+                true => tries.told(failure, patience),
+                false => failure,
+            });
         }
-        warn!(output = key.output_id, %failure, "the checkpoint cannot be taken, trying again");
+        if tries.is_worth_a_word() {
+            warn!(output = key.output_id, %failure, "the checkpoint cannot be taken, trying again");
+        }
         tokio::time::sleep(pause).await;
     }
 }

@@ -2,7 +2,7 @@
 //! to the first failure; and deep, everything that can be counted again.
 
 use serde::Serialize;
-use worldstream_crds::{GateCheck, Reason};
+use worldstream_crds::{ExitCode, GateCheck, Reason};
 
 pub use super::checks::{Check, State};
 
@@ -29,6 +29,24 @@ pub struct Report {
     pub ok: bool,
     /// In the order in which they were made.
     pub checks: Vec<Check>,
+}
+
+impl Report {
+    /// The first check that failed; one that failed by the world before one whose store was away.
+    pub fn first_failed(&self) -> Option<&Check> {
+        let mut failed = self.checks.iter().filter(|it| it.state == State::Failed);
+        let first = failed.clone().next();
+        failed.find(|it| !it.unavailable).or(first)
+    }
+
+    /// How a process that checked ends: with `Unavailable` where nothing failed but the store.
+    pub fn exit_code(&self) -> ExitCode {
+        match self.first_failed() {
+            None => ExitCode::Done,
+            Some(check) if check.unavailable => ExitCode::Unavailable,
+            Some(_) => ExitCode::FailClosed,
+        }
+    }
 }
 
 /// Checks the world that a plan names, and the views of these outputs (none: those that the

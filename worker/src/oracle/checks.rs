@@ -1,7 +1,7 @@
 //! The outcome of checks, in the order in which they were made.
 
 use serde::Serialize;
-use worldstream_crds::Reason;
+use worldstream_crds::{ExitCode, Reason};
 
 use crate::failure::{Failure, Result};
 use crate::view::build::audit::Finding;
@@ -29,6 +29,8 @@ pub struct Check {
     pub state: State,
     /// The code of a failure.
     pub reason: Option<Reason>,
+    /// It failed because the store did not answer, which says nothing of the world.
+    pub unavailable: bool,
     /// What was found.
     pub message: String,
 }
@@ -68,12 +70,7 @@ impl Checks {
     }
 
     pub fn failed(&mut self, what: &str, failure: &Failure) {
-        self.add(
-            what,
-            State::Failed,
-            Some(failure.reason()),
-            failure.message(),
-        );
+        self.add(what, State::Failed, Some(failure), failure.message());
     }
 
     pub fn skipped(&mut self, what: &str, why: &str) {
@@ -91,13 +88,13 @@ impl Checks {
         }
     }
 
-    fn add(&mut self, what: &str, state: State, reason: Option<Reason>, message: String) {
-        let (of, what) = (self.of.clone(), what.to_owned());
+    fn add(&mut self, what: &str, state: State, failure: Option<&Failure>, message: String) {
         self.made.push(Check {
-            of,
-            what,
+            of: self.of.clone(),
+            what: what.to_owned(),
             state,
-            reason,
+            reason: failure.map(Failure::reason),
+            unavailable: failure.is_some_and(|it| it.exit_code() == ExitCode::Unavailable),
             message,
         });
     }

@@ -80,7 +80,7 @@ pub async fn seal(world: &OpenWorld, engine_release: &str) -> Result<Sealed> {
     let manifests = there(world, MANIFEST, &manifest, Reason::ManifestMismatch).await?;
     let seals = there(world, SEAL_JSON, &seal, Reason::SealMismatch).await?;
     let flag = world.store.exists(SEAL_FLAG).await;
-    let flag = flag.map_err(|error| unwritten(world, SEAL_FLAG).cause(&error))?;
+    let flag = flag.map_err(|error| error.explain(unwritten(world, SEAL_FLAG)))?;
     Ok(Sealed {
         oracle_pack_id: id,
         manifest_written: !manifests
@@ -111,7 +111,7 @@ async fn once(world: &OpenWorld, name: &str, value: &Value, reason: Reason) -> R
 async fn there(world: &OpenWorld, name: &str, value: &Value, reason: Reason) -> Result<bool> {
     let mismatch = || Failure::new(reason, world.store.name(name));
     let bytes = world.store.read(name).await;
-    let Some(bytes) = bytes.map_err(|error| mismatch().cause(&error))? else {
+    let Some(bytes) = bytes.map_err(|error| error.explain(unwritten(world, name)))? else {
         return Ok(false);
     };
     let found: Value = serde_json::from_slice(&bytes).map_err(|error| {

@@ -2,7 +2,7 @@
 //! how events lie in time.
 
 use serde::Serialize;
-use worldstream_crds::{GateCheck, Reason};
+use worldstream_crds::{ExitCode, GateCheck, Reason};
 
 use super::OpenWorld;
 use crate::failure::{Failure, Result};
@@ -93,7 +93,7 @@ pub fn show(world: &OpenWorld, histograms: bool) -> Result<Shown> {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Reason::StreamFailed, "runtime").cause(&error))?;
-    let (pack, seal) = runtime.block_on(identity(world));
+    let (pack, seal) = runtime.block_on(identity(world))?;
     let ids = runtime.block_on(known(world))?;
     let mut outputs = Vec::new();
     let mut gates: Vec<GateShown> = Vec::new();
@@ -109,12 +109,7 @@ pub fn show(world: &OpenWorld, histograms: bool) -> Result<Shown> {
                     shown.last = found.last;
                     shown.histogram = found.steps;
                 }
-                Err(failure) => {
-                    shown.view = Word {
-                        ok: false,
-                        text: failure.to_string(),
-                    };
-                }
+                Err(failure) => shown.view = wrong(failure)?,
             }
         }
         outputs.push(shown);
@@ -128,7 +123,10 @@ pub fn show(world: &OpenWorld, histograms: bool) -> Result<Shown> {
             };
             let checks = world.gates();
             let checked = checks.check([&alone], GateCheck::Existence, false);
-            let passed = runtime.block_on(checked).is_ok();
+            let passed = match runtime.block_on(checked) {
+                Ok(()) => true,
+                Err(failure) => wrong(failure)?.ok,
+            };
             gates.push(GateShown {
                 gate_id: gate.clone(),
                 passed,
@@ -149,11 +147,18 @@ pub fn show(world: &OpenWorld, histograms: bool) -> Result<Shown> {
     })
 }
 
-async fn identity(world: &OpenWorld) -> (Word, Word) {
-    let wrong = |failure: Failure| Word {
-        ok: false,
-        text: failure.to_string(),
-    };
+/// What is wrong is shown; a store that is away is a failure, as nothing is known then.
+fn wrong(failure: Failure) -> Result<Word> {
+    match failure.exit_code() {
+        ExitCode::Unavailable => Err(failure),
+        _ => Ok(Word {
+            ok: false,
+            text: failure.to_string(),
+        }),
+    }
+}
+
+async fn identity(world: &OpenWorld) -> Result<(Word, Word)> {
     let (pack, text) = match pack::read_manifest(&world.store, &world.key, false).await {
         Ok(Some(pack)) => {
             let text = format!("{} (release {})", pack.oracle_pack_id, pack.engine_release);
@@ -166,7 +171,7 @@ async fn identity(world: &OpenWorld) -> (Word, Word) {
                 text: "none".into(),
             },
         ),
-        Err(failure) => (None, wrong(failure)),
+        Err(failure) => (None, wrong(failure)?),
     };
     let seal = match pack::read_seal(&world.store, pack.as_ref(), false).await {
         Ok(true) => Word {
@@ -177,9 +182,9 @@ async fn identity(world: &OpenWorld) -> (Word, Word) {
             ok: false,
             text: "none".into(),
         },
-        Err(failure) => wrong(failure),
+        Err(failure) => wrong(failure)?,
     };
-    (text, seal)
+    Ok((text, seal))
 }
 
 /// The outputs of the catalogue, and those that have a view.
@@ -187,7 +192,10 @@ async fn known(world: &OpenWorld) -> Result<Vec<CatalogueOutput>> {
     let mut outputs: Vec<CatalogueOutput> = world.catalogue.iter().cloned().collect();
     let folders = world.store.folders("stream_view/ts_utc").await;
     let folders = folders.map_err(|error| {
-        Failure::new(Reason::StreamFailed, world.store.name("stream_view/ts_utc")).cause(&error)
+        error.explain(Failure::new(
+            Reason::StreamFailed,
+            world.store.name("stream_view/ts_utc"),
+        ))
     })?;
     for id in folders
         .iter()
@@ -211,10 +219,13 @@ async fn output_shown(
     world: &OpenWorld,
     output: &CatalogueOutput,
 ) -> Result<Option<(OutputShown, Option<view::ViewPlan>)>> {
-    let (raw_parts, raw_bytes) = build::raw_size(&world.target(), output).await;
+    let (raw_parts, raw_bytes) = build::raw_size(&world.target(), output).await?;
     let folder = build::view_folder(&output.id);
     let there = world.store.any(&folder).await.map_err(|error| {
-        Failure::new(Reason::StreamFailed, world.store.name(&folder)).cause(&error)
+        error.explain(Failure::new(
+            Reason::StreamFailed,
+            world.store.name(&folder),
+        ))
     })?;
     if raw_parts == 0 && !there {
         return Ok(None);
@@ -235,13 +246,7 @@ async fn output_shown(
                 },
                 Some(plan),
             ),
-            Err(failure) => (
-                Word {
-                    ok: false,
-                    text: failure.to_string(),
-                },
-                None,
-            ),
+            Err(failure) => (wrong(failure)?, None),
         },
     };
     let parts = plan.as_ref().map_or(&[][..], |plan| &plan.parts);

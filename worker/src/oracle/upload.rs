@@ -1,4 +1,5 @@
-//! A world that lies in a folder, written to S3, whole or not at all: its seal comes last.
+//! A world that lies in a folder, written to S3, whole or not at all: the receipts of its views come
+//! behind their parts, and its seal comes last.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use crate::failure::{Failure, Result};
 use crate::plan::WorldPlan;
 use crate::store::s3::{self, Location};
 use crate::store::{Expect, Store};
+use crate::view::VIEW_RECEIPT;
 use crate::world::pack::{SEAL_FLAG, SEAL_JSON};
 use crate::world::root::{self, Place};
 
@@ -70,10 +72,18 @@ pub async fn upload(folder: &Path, plan: &WorldPlan, buckets: &[String]) -> Resu
     let (seals, rest): (Vec<_>, Vec<_>) = files
         .into_iter()
         .partition(|(name, _)| name == SEAL_JSON || name == SEAL_FLAG);
+    // Without its receipt a view is none: whoever reads before the end reads no half of one.
+    let (receipts, rest): (Vec<_>, Vec<_>) = rest
+        .into_iter()
+        .partition(|(name, _)| name.rsplit('/').next() == Some(VIEW_RECEIPT));
     let mut uploaded = Uploaded {
         run_root: text.clone(),
-        objects: (seals.len() + rest.len()) as u64,
-        bytes: seals.iter().chain(&rest).map(|(_, size)| size).sum(),
+        objects: (seals.len() + receipts.len() + rest.len()) as u64,
+        bytes: [&seals, &receipts, &rest]
+            .into_iter()
+            .flatten()
+            .map(|(_, size)| size)
+            .sum(),
         already_there: !seals.is_empty(),
         made_buckets,
     };
@@ -87,7 +97,7 @@ pub async fn upload(folder: &Path, plan: &WorldPlan, buckets: &[String]) -> Resu
     if uploaded.already_there {
         return Ok(uploaded);
     }
-    for group in [&rest, &seals] {
+    for group in [&rest, &receipts, &seals] {
         futures::stream::iter(group)
             .map(|(name, size)| to.send(folder.join(name), name, *size))
             .buffer_unordered(AT_ONCE)
@@ -135,7 +145,7 @@ impl Destination {
             let put = self.store.put(&path, bytes.into(), Expect::Anything);
             put.await.map(drop)
         } else {
-            self.store.put_file(&path, &file, &|_| {}).await
+            self.store.put_file(&path, &file, &|_| {}, None).await
         };
         sent.map_err(|error| error.explain(self.failure(Reason::StreamFailed, name)))
     }

@@ -14,13 +14,35 @@ const PIECE: usize = 8 << 20;
 impl Store {
     /// Writes an object from a file, whole or not at all; a file that broke off is sent anew, for
     /// as long as any request is tried. `sent` is told of each piece.
+    ///
+    /// With `while_says`, another object must say this when a try begins and when the file is to be
+    /// seen: else nothing is written, and it is [`super::Trouble::Changed`].
     pub async fn put_file(
         &self,
         at: &Path,
         file: &std::path::Path,
         sent: &(dyn Fn(u64) + Sync),
+        while_says: Option<(&Path, &[u8])>,
     ) -> Result<()> {
+        let says = async || {
+            let Some((other, expected)) = while_says else {
+                return Ok(());
+            };
+            let found = match self.objects.get(other).await {
+                Ok(found) => Some(found.bytes().await?),
+                Err(Error::NotFound { .. }) => None,
+                Err(error) => return Err(error),
+            };
+            match found.is_some_and(|found| found == expected) {
+                true => Ok(()),
+                false => Err(Error::Precondition {
+                    path: other.to_string(),
+                    source: "it is not there, or says something else by now".into(),
+                }),
+            }
+        };
         self.tried(|| async {
+            says().await?;
             let mut file = File::open(file).map_err(unreadable)?;
             let begun = self.objects.put_multipart(at).await?;
             let mut upload = WriteMultipart::new_with_chunk_size(begun, PIECE);
@@ -42,6 +64,15 @@ impl Store {
                         return Err(error);
                     }
                 }
+            }
+            // What is left to do is one request.
+            let said = match upload.wait_for_capacity(1).await {
+                Ok(()) => says().await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = said {
+                let _ = upload.abort().await;
+                return Err(error);
             }
             upload.finish().await.map(drop)
         })

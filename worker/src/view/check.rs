@@ -12,7 +12,7 @@ use crate::world::WorldStore;
 use crate::world::identity::stream_view_id;
 
 pub(super) const MANIFEST: &str = "_stream_view_manifest.json";
-pub(super) const RECEIPT: &str = "_stream_sort_receipt.json";
+pub(crate) const RECEIPT: &str = "_stream_sort_receipt.json";
 
 /// Footers that are read at the same time.
 const FOOTERS_AT_ONCE: usize = 8;

@@ -18,6 +18,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use check::RECEIPT as VIEW_RECEIPT;
 pub use check::{fingerprint, plan_view};
 pub use extent::{Extent, extent};
 pub use footer::Footers;

@@ -120,19 +120,48 @@ async fn missing(line: &Line) -> Result<Vec<String>, Trouble> {
     let mut missing = Vec::new();
     for row in rows {
         let columns: Vec<String> = row.get(2);
-        if !row.get::<_, bool>(0) {
-            missing.push("table wsp_checkpoint".to_owned());
-        }
-        for (name, _) in COLUMNS {
-            if !columns.iter().any(|column| column == name) {
-                missing.push(format!("column wsp_checkpoint.{name}"));
-            }
+        let lacks = |name: &str| !columns.iter().any(|column| column == name);
+        match row.get::<_, bool>(0) {
+            false => missing.push("table wsp_checkpoint".to_owned()),
+            true => missing.extend(
+                names
+                    .iter()
+                    .filter(|name| lacks(name))
+                    .map(|name| format!("column wsp_checkpoint.{name}")),
+            ),
         }
         if !row.get::<_, bool>(1) {
             missing.push("table wsp_checkpoint_lease".to_owned());
         }
     }
     Ok(missing)
+}
+
+/// Sees that the role may do what a stream does, so that one that may not fails before its first
+/// event. Rights on columns count as those on the table.
+///
+/// # Errors
+/// `STREAM_FAILED` naming each right that is missing.
+pub async fn check_rights(line: &Line) -> Result<()> {
+    let rows = line
+        .query(
+            "SELECT r.right_ || ' on ' || t.name
+             FROM unnest(ARRAY['wsp_checkpoint', 'wsp_checkpoint_lease']) AS t(name),
+                  unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) AS r(right_)
+             WHERE NOT has_any_column_privilege(t.name, r.right_)
+             ORDER BY 1",
+            &[],
+        )
+        .await
+        .map_err(|trouble| trouble.failure(&line.name(), "look at the role's rights"))?;
+    let lacking: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(Reason::StreamFailed, line.name())
+        .field("the role's rights")
+        .found(format!("no {}", lacking.join(", no ")))
+        .expected("SELECT, INSERT and UPDATE on wsp_checkpoint and wsp_checkpoint_lease"))
 }
 
 /// One transaction. `CREATE … IF NOT EXISTS` asks for rights even where nothing is to be made, and

@@ -46,7 +46,8 @@ enum Command {
     #[command(after_help = "Example:
   worldstream oracle seal world --engine-release 2026.1")]
     Seal(SealArgs),
-    /// Check everything that a replay would check, and more; ends with 10 if anything fails
+    /// Check everything that a replay would check, and more; ends with 10 if anything fails, with 13
+    /// if nothing does but the store
     #[command(after_help = "Examples:
   worldstream oracle check world
   worldstream oracle check world --deep --json")]
@@ -181,10 +182,7 @@ pub fn run(args: &OracleArgs, json: bool, out: &mut dyn Write) -> Result<ExitCod
                 check::check(args.world.plan()?, &args.outputs, deep, rows).map_err(CliError::from)
             })?;
             print(out, &say::checked(&report, json)?)?;
-            Ok(match report.ok {
-                true => ExitCode::Done,
-                false => ExitCode::FailClosed,
-            })
+            Ok(report.exit_code())
         }
         Command::Upload(args) => {
             let plan = args.world.plan()?;

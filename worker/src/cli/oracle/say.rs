@@ -103,16 +103,19 @@ pub fn checked(report: &Report, as_json: bool) -> Result<String> {
         rows.add_row([state, &check.of, &check.what, &found]);
     }
     let failed = report.checks.iter().filter(|it| it.state == State::Failed);
-    let failed: Vec<_> = failed.collect();
+    let (failed, of) = (failed.count(), report.checks.len());
     let mut text = format!("{}\n\n", table::text(&mut rows));
-    match failed.first().and_then(|check| check.reason) {
+    match report.first_failed() {
         None => text.push_str("everything holds\n"),
-        Some(first) => text.push_str(&format!(
-            "{} of {} checks failed\n  what to do: {}\n",
-            failed.len(),
-            report.checks.len(),
-            first.advice()
-        )),
+        Some(first) => {
+            let advice = match (first.unavailable, first.reason) {
+                (false, Some(reason)) => reason.advice(),
+                _ => "Check again when the store answers; what could be looked at holds.",
+            };
+            text.push_str(&format!(
+                "{failed} of {of} checks failed\n  what to do: {advice}\n"
+            ));
+        }
     }
     Ok(text)
 }

@@ -12,7 +12,7 @@ use worldstream_crds::{ExitCode, Reason};
 use crate::cli::quiet::note;
 use crate::failure::{Failure, Result};
 use crate::report::figures::thousands;
-use crate::view::build::{Progress, Standing};
+use crate::view::build::{Phase, Progress, Standing};
 
 /// How often a bar is drawn.
 const FRAME: Duration = Duration::from_millis(100);
@@ -97,12 +97,19 @@ fn line(standing: &Standing, elapsed: Duration) -> String {
         }
         _ => String::new(),
     };
+    // Neither looking nor publishing goes row by row.
+    let rows = match standing.phase {
+        Phase::Looking | Phase::Publishing => String::new(),
+        _ => format!(
+            "{}/{} rows, ",
+            thousands(standing.rows),
+            thousands(standing.of)
+        ),
+    };
     format!(
-        "{:>3.0}% {:<9} {}/{} rows, {}{left}",
+        "{:>3.0}% {:<10} {rows}{}{left}",
         share * 100.0,
         standing.phase.word(),
-        thousands(standing.rows),
-        thousands(standing.of),
         HumanBytes(standing.bytes),
     )
 }
@@ -138,7 +145,6 @@ pub fn end_on_signals() -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::view::build::Phase;
 
     #[test]
     fn a_line_says_phase_rows_bytes_and_what_is_left() {
@@ -150,7 +156,16 @@ mod tests {
         };
         assert_eq!(
             line(&standing, Duration::from_secs(25)),
-            " 62% merging   1,000,000/2,000,000 rows, 3.00 MiB, 15 seconds to go"
+            " 62% merging    1,000,000/2,000,000 rows, 3.00 MiB, 15 seconds to go"
+        );
+        let standing = Standing {
+            phase: Phase::Publishing,
+            rows: 0,
+            ..standing
+        };
+        assert_eq!(
+            line(&standing, Duration::from_secs(99)),
+            " 99% publishing 3.00 MiB, 1 second to go"
         );
     }
 }

@@ -35,7 +35,7 @@ use worldstream_crds::{ExitCode, Reason};
 pub use layout::{CREATED_BY, ROW_GROUP_ROWS};
 pub(crate) use notes::view_folder;
 pub use parts::{RawParts, TimeKey, Unit};
-use parts::{digest_of, find, open};
+use parts::{digest_of, find, find_any, open};
 pub use progress::{Phase, Progress, Standing};
 pub use recount::{Counted, Disorder, recount};
 pub use stats::Stats;
@@ -195,10 +195,13 @@ pub async fn is_missing(target: &Target<'_>, output: &CatalogueOutput) -> Result
     Ok(matches!(there, There::Nothing))
 }
 
-/// How many raw parts an output has, and their bytes; none if they cannot be found.
-pub async fn raw_size(target: &Target<'_>, output: &CatalogueOutput) -> (usize, u64) {
-    let found = find(target, output).await.unwrap_or_default();
-    (found.len(), found.iter().map(|it| it.size).sum())
+/// How many raw parts an output has, and their bytes.
+///
+/// # Errors
+/// Those of a store that cannot be read.
+pub async fn raw_size(target: &Target<'_>, output: &CatalogueOutput) -> Result<(usize, u64)> {
+    let found = find_any(target, output).await?;
+    Ok((found.len(), found.iter().map(|it| it.size).sum()))
 }
 
 async fn look(target: &Target<'_>, output_id: &str, locator_digest: &str) -> Result<There> {
@@ -298,20 +301,22 @@ fn build_anew(
     let finished = Finished {
         folder: &folder,
         parts: &names,
+        part_bytes: options.part_bytes,
         manifest: &notes::manifest(target, &output.id),
         receipt: &notes::receipt(target, &output.id, &raw, &sorted.stats, &written.stats),
     };
-    match target.place {
-        Place::Local(root) => publish::local(root, &output.id, &finished)?,
+    let sent = match target.place {
+        Place::Local(root) => publish::local(root, &output.id, &finished).map(|()| true),
         Place::Remote(_) => {
-            runtime.block_on(publish::remote(target, &output.id, &finished, progress))?;
+            runtime.block_on(publish::remote(target, &output.id, &finished, progress))
         }
-    }
+    }?;
+    let parts = if sent { &parts[..] } else { &[] };
     let time =
         |key: i64| EventTime::from_micros(raw.time.unit.micros(key)).map(|it| it.to_string());
     Ok(Built {
         output_id: output.id.clone(),
-        already_there: false,
+        already_there: !sent,
         rows: raw.rows,
         raw_parts: raw.parts.len(),
         raw_bytes: raw.bytes,
@@ -416,8 +421,12 @@ fn check(
         let parts = futures::stream::iter(names).then(|name| plan_of(&store, name));
         parts.try_collect::<Vec<_>>().await
     })?;
+    // How far a part is read is not known by the byte.
+    let bytes: u64 = parts.iter().map(|part| part.size).sum();
+    let a_row = bytes as f64 / raw.rows.max(1) as f64;
     let counted = recount(&store, &parts, &raw.time, threads, &|rows| {
-        progress.rows(rows)
+        progress.rows(rows);
+        progress.bytes((rows as f64 * a_row) as u64);
     })?;
     Ok((parts, counted))
 }

@@ -18,6 +18,7 @@ use super::super::{PartPlan, RowPlace, columns, footer};
 use super::Target;
 use crate::envelope::{EVENT_TIME, event_times};
 use crate::failure::{Failure, Result};
+use crate::store::Trouble;
 use crate::world::catalogue::CatalogueOutput;
 use crate::world::identity::sha256_hex;
 use crate::world::template::render;
@@ -155,13 +156,41 @@ pub(in crate::view) async fn find(
             .found(found)
             .expected("a template of raw parts of this world")
     })?;
+    let found = list(target, &relative).await?;
+    if found.is_empty() {
+        return Err(
+            Failure::new(Reason::StreamFailed, target.store.name(&relative))
+                .field(format!("raw parts of {}", output.id))
+                .found("none")
+                .expected("Parquet files of this pattern"),
+        );
+    }
+    Ok(found)
+}
+
+/// The same for a look at a world, where it is no failure that there are none.
+///
+/// # Errors
+/// Those of the store.
+pub(in crate::view) async fn find_any(
+    target: &Target<'_>,
+    output: &CatalogueOutput,
+) -> Result<Vec<Object>> {
+    match render(&output.path_template, target.key, target.run_id) {
+        Ok(relative) => list(target, &relative).await,
+        Err(_) => Ok(Vec::new()),
+    }
+}
+
+/// The parts of a rendered template, in the order of their full path as text.
+async fn list(target: &Target<'_>, relative: &str) -> Result<Vec<Object>> {
     let (folder, pattern) = match relative.rsplit_once('/') {
         Some((folder, "")) => (folder.to_owned(), "*.parquet"),
         Some((folder, last)) if last.contains('*') || last.ends_with(".parquet") => {
             (folder.to_owned(), last)
         }
-        None if relative.contains('*') => (String::new(), relative.as_str()),
-        _ => (relative.clone(), "*.parquet"),
+        None if relative.contains('*') => (String::new(), relative),
+        _ => (relative.to_owned(), "*.parquet"),
     };
     // The folders before the first one that is a pattern are certain.
     let certain: Vec<&str> = folder
@@ -169,13 +198,16 @@ pub(in crate::view) async fn find(
         .take_while(|segment| !segment.contains('*'))
         .collect();
     let certain = certain.join("/");
-    let failure = || Failure::new(Reason::StreamFailed, target.store.name(&relative));
+    let failure = || Failure::new(Reason::StreamFailed, target.store.name(relative));
     let listed = match certain == folder {
         true => target.store.list(&folder).await,
         false => target.store.walk(&certain).await,
     };
     let whole = format!("{folder}/{pattern}");
-    let listed = listed.map_err(|error| error.explain(failure()))?;
+    let listed = match listed {
+        Err(error) if error.trouble() == Trouble::Missing => Vec::new(),
+        listed => listed.map_err(|error| error.explain(failure()))?,
+    };
     let mut found: Vec<Object> = listed
         .into_iter()
         .map(|(name, meta)| (join(&certain, &name), meta))
@@ -188,12 +220,6 @@ pub(in crate::view) async fn find(
             etag: meta.e_tag,
         })
         .collect();
-    if found.is_empty() {
-        return Err(failure()
-            .field(format!("raw parts of {}", output.id))
-            .found("none")
-            .expected("Parquet files of this pattern"));
-    }
     found.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
     Ok(found)
 }

@@ -11,6 +11,7 @@ use worldstream_crds::Reason;
 
 use super::super::check::{MANIFEST, RECEIPT};
 use super::Target;
+use super::layout::CREATED_BY;
 use super::notes::view_folder;
 use super::progress::Progress;
 use crate::failure::{Failure, Result};
@@ -23,6 +24,8 @@ pub(super) const MARKER: &str = "_worldstream_build.json";
 pub(super) struct Finished<'a> {
     pub folder: &'a Path,
     pub parts: &'a [String],
+    /// What parts grow to. Builds of one view that agree on it make the same bytes.
+    pub part_bytes: u64,
     pub manifest: &'a Value,
     pub receipt: &'a Value,
 }
@@ -48,10 +51,15 @@ pub(super) fn local(root: &Path, output_id: &str, view: &Finished<'_>) -> Result
 fn write_json(path: &Path, value: &Value) -> Result<()> {
     let write = || -> std::io::Result<()> {
         let mut file = File::create(path)?;
-        file.write_all(format!("{value:#}\n").as_bytes())?;
+        file.write_all(text(value).as_bytes())?;
         file.sync_all()
     };
     write().map_err(|error| failure(path).cause(&error))
+}
+
+/// A document as it is written.
+fn text(value: &Value) -> String {
+    format!("{value:#}\n")
 }
 
 fn sync_folder(folder: &Path) -> Result<()> {
@@ -63,65 +71,194 @@ fn failure(path: &Path) -> Failure {
     Failure::new(Reason::StreamFailed, path.display().to_string()).field("the finished view")
 }
 
-/// Sends the view to the store that the world is read from.
+/// Sends the view to the store that the world is read from; false if another build's is there by
+/// now.
+///
+/// Two builds may send at once. Those of one `part_bytes` make the same bytes, and do no harm. Of
+/// others the one that began to send last goes on: the marker is its, and the other one, which looks
+/// at it before each object, stops.
 pub(super) async fn remote(
     target: &Target<'_>,
     output_id: &str,
     view: &Finished<'_>,
     progress: &Progress,
-) -> Result<()> {
-    let folder = view_folder(output_id);
-    let put = async |name: &str, value: &Value, expect: Expect<'_>| {
-        let bytes = format!("{value:#}\n").into_bytes();
-        let relative = format!("{folder}/{name}");
-        let place = target.store.location(&relative);
-        let sent = target.store.store().put(&place, bytes.into(), expect).await;
-        sent.map(drop)
-            .map_err(|error| unsent(target, &relative, &error))
+) -> Result<bool> {
+    let sending = Sending {
+        target,
+        folder: view_folder(output_id),
+        marker: json!({
+            "created_by": CREATED_BY,
+            "part_bytes": view.part_bytes,
+            "parts": view.parts,
+        }),
+        receipt: view.receipt,
     };
-    let marker = json!({ "parts": view.parts });
-    put(MARKER, &marker, Expect::Anything).await?;
-    for part in view.parts {
-        let relative = format!("{folder}/{part}");
-        send(target, &relative, &view.folder.join(part), progress).await?;
+    if sending.is_published().await? {
+        return Ok(false);
     }
-    // What an earlier attempt left there is not of this view.
-    let listed = target.store.list(&folder).await;
-    let listed = listed.map_err(|error| unsent(target, &folder, &error))?;
-    for (name, meta) in listed {
-        if name.ends_with(".parquet") && !view.parts.contains(&name) {
-            let gone = target.store.store().delete(&meta.location).await;
-            gone.map_err(|error| unsent(target, &format!("{folder}/{name}"), &error))?;
+    sending
+        .put(MARKER, &sending.marker, Expect::Anything)
+        .await?;
+    // Who finished meanwhile did not see the marker.
+    if sending.is_published().await? {
+        return sending.delete(MARKER).await.map(|()| false);
+    }
+    for part in view.parts {
+        if !sending
+            .send(part, &view.folder.join(part), progress)
+            .await?
+        {
+            return Ok(false);
         }
     }
-    put(MANIFEST, view.manifest, Expect::Anything).await?;
-    put_receipt(target, &format!("{folder}/{RECEIPT}"), view.receipt).await?;
-    let marker = format!("{folder}/{MARKER}");
-    let gone = target
-        .store
-        .store()
-        .delete(&target.store.location(&marker))
-        .await;
-    gone.map_err(|error| unsent(target, &marker, &error))
+    if !sending.is_ours().await? {
+        return Ok(false);
+    }
+    sending.only_ours(view).await?;
+    sending
+        .put(MANIFEST, view.manifest, Expect::Anything)
+        .await?;
+    if !sending.is_ours().await? {
+        return Ok(false);
+    }
+    sending.put_receipt().await?;
+    sending.delete(MARKER).await?;
+    Ok(true)
 }
 
-/// Writes the receipt where there is none. One that says the same is as good: our own, whose answer
-/// was lost, or that of another build, which made the same bytes.
-async fn put_receipt(target: &Target<'_>, relative: &str, receipt: &Value) -> Result<()> {
-    let bytes = format!("{receipt:#}\n").into_bytes();
-    let place = target.store.location(relative);
-    let store = target.store.store();
-    let sent = store.put(&place, bytes.into(), Expect::Nothing).await;
-    let Err(error) = sent else { return Ok(()) };
-    if error.trouble() == Trouble::Changed {
-        let found = store.get(&place).await;
-        let found = found.map_err(|error| unsent(target, relative, &error))?;
-        let found = found.and_then(|(bytes, _)| serde_json::from_slice(&bytes).ok());
-        if found.is_some_and(|found| says_the_same(found, receipt.clone())) {
-            return Ok(());
+/// A view on its way into an object store.
+struct Sending<'a> {
+    target: &'a Target<'a>,
+    folder: String,
+    /// What [`MARKER`] says while this build, or one that makes the same bytes, is sending.
+    marker: Value,
+    receipt: &'a Value,
+}
+
+impl Sending<'_> {
+    fn relative(&self, name: &str) -> String {
+        format!("{}/{name}", self.folder)
+    }
+
+    async fn get(&self, name: &str) -> Result<Option<Value>> {
+        let relative = self.relative(name);
+        let found = self.target.store.read(&relative).await;
+        let found = found.map_err(|error| unsent(self.target, &relative, &error))?;
+        Ok(found.map(|bytes| serde_json::from_slice(&bytes).unwrap_or_default()))
+    }
+
+    async fn put(&self, name: &str, value: &Value, expect: Expect<'_>) -> Result<()> {
+        let bytes = text(value).into_bytes();
+        let relative = self.relative(name);
+        let place = self.target.store.location(&relative);
+        let store = self.target.store.store();
+        let sent = store.put(&place, bytes.into(), expect).await;
+        sent.map(drop)
+            .map_err(|error| unsent(self.target, &relative, &error))
+    }
+
+    /// Sends a part, as long as the marker is ours; else as [`Sending::is_ours`].
+    async fn send(&self, part: &str, file: &Path, progress: &Progress) -> Result<bool> {
+        let relative = self.relative(part);
+        let location = |name: &str| self.target.store.location(&self.relative(name));
+        let (place, marker) = (location(part), location(MARKER));
+        let says = text(&self.marker);
+        let count = |bytes| progress.bytes(bytes);
+        let store = self.target.store.store();
+        let sent = store.put_file(&place, file, &count, Some((&marker, says.as_bytes())));
+        match sent.await {
+            Ok(()) => Ok(true),
+            Err(error) if error.trouble() == Trouble::Changed && !self.is_ours().await? => {
+                Ok(false)
+            }
+            Err(error) => Err(unsent(self.target, &relative, &error)),
         }
     }
-    Err(unsent(target, relative, &error))
+
+    async fn delete(&self, name: &str) -> Result<()> {
+        let relative = self.relative(name);
+        let place = self.target.store.location(&relative);
+        let gone = self.target.store.store().delete(&place).await;
+        gone.map_err(|error| unsent(self.target, &relative, &error))
+    }
+
+    /// Whether a view of the same raw rows is there, which another build has sent.
+    ///
+    /// # Errors
+    /// `STREAM_RECEIPT_MISMATCH` where it is another view.
+    async fn is_published(&self) -> Result<bool> {
+        let Some(found) = self.get(RECEIPT).await? else {
+            return Ok(false);
+        };
+        if says_the_same(found, self.receipt.clone()) {
+            return Ok(true);
+        }
+        let name = self.target.store.name(&self.relative(RECEIPT));
+        Err(Failure::new(Reason::StreamReceiptMismatch, name)
+            .found("that of another build, of other raw rows")
+            .expected("none, or one that says the same"))
+    }
+
+    /// Whether this build's parts are still those that are being sent; not so where another build's
+    /// view is there by now.
+    ///
+    /// # Errors
+    /// `STREAM_VIEW_PARTIAL_EXISTS` where another build, of parts of another size, is sending.
+    async fn is_ours(&self) -> Result<bool> {
+        let found = self.get(MARKER).await?;
+        if found.as_ref() == Some(&self.marker) {
+            return Ok(true);
+        }
+        if self.is_published().await? {
+            return Ok(false);
+        }
+        let size = |marker: &Value| format!("a build with parts of {} bytes", marker["part_bytes"]);
+        let name = self.target.store.name(&self.relative(MARKER));
+        Err(Failure::new(Reason::StreamViewPartialExists, name)
+            .found(found.map_or("nothing".to_owned(), |it| size(&it)))
+            .expected(format!("{}, which this is", size(&self.marker)))
+            .detail("another build of this view took over, or was cleared away"))
+    }
+
+    /// Takes away what an earlier attempt left there, and sees that all parts are as they were sent.
+    async fn only_ours(&self, view: &Finished<'_>) -> Result<()> {
+        let listed = self.target.store.list(&self.folder).await;
+        let listed = listed.map_err(|error| unsent(self.target, &self.folder, &error))?;
+        for (name, _) in &listed {
+            if name.ends_with(".parquet") && !view.parts.contains(name) {
+                self.delete(name).await?;
+            }
+        }
+        for part in view.parts {
+            let sent = fs::metadata(view.folder.join(part));
+            let sent = sent.map_err(|error| failure(&view.folder.join(part)).cause(&error))?;
+            let there = listed.iter().find(|(name, _)| name == part);
+            let there = there.map(|(_, meta)| meta.size);
+            if there != Some(sent.len()) {
+                let name = self.target.store.name(&self.relative(part));
+                return Err(Failure::new(Reason::StreamViewPartialExists, name)
+                    .found(there.map_or("nothing".to_owned(), |size| format!("{size} bytes")))
+                    .expected(format!("the {} bytes that were sent", sent.len()))
+                    .detail("another build of this view is sending parts of another size"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the receipt where there is none. One that says the same is as good: our own, whose
+    /// answer was lost, or that of another build, which made the same bytes.
+    async fn put_receipt(&self) -> Result<()> {
+        let bytes = text(self.receipt).into_bytes();
+        let relative = self.relative(RECEIPT);
+        let place = self.target.store.location(&relative);
+        let store = self.target.store.store();
+        let sent = store.put(&place, bytes.into(), Expect::Nothing).await;
+        let Err(error) = sent else { return Ok(()) };
+        if error.trouble() == Trouble::Changed && self.is_published().await? {
+            return Ok(());
+        }
+        Err(unsent(self.target, &relative, &error))
+    }
 }
 
 /// Whether two receipts differ in nothing but when they were written.
@@ -131,16 +268,6 @@ fn says_the_same(mut found: Value, mut receipt: Value) -> bool {
         fields.map(|fields| fields.remove("created_utc"));
     }
     found == receipt
-}
-
-async fn send(target: &Target<'_>, relative: &str, path: &Path, progress: &Progress) -> Result<()> {
-    let place = target.store.location(relative);
-    let sent = target
-        .store
-        .store()
-        .put_file(&place, path, &|bytes| progress.bytes(bytes))
-        .await;
-    sent.map_err(|error| unsent(target, relative, &error))
 }
 
 fn unsent(target: &Target<'_>, relative: &str, error: &StoreError) -> Failure {
