@@ -212,7 +212,13 @@ condition_reasons! {
         "The message says what is missing; it goes on by itself.";
     DownstreamNotReady, "READY messages wait because a part of the platform is not up, or is up for another run.",
         "The message names it; bring it up for the run, and the messages go on by themselves.";
-    NothingWaits, "No READY message waits for its downstream.", "Nothing.";
+    ClaimedElsewhere, "READY messages wait because another trigger has their claims, and may be streaming them.",
+        "Wait: they are repeats once the other has recorded them, or are taken over when its claim ends.";
+    ActiveRunUnknown, "READY messages wait because nobody says which platform run is the active one.",
+        "The message says what is missing: the ConfigMap of spec.scope, its key, or a run's id in it.";
+    StoreNotReached, "READY messages wait because something of the trigger's own did not work, such as its store.",
+        "The message names it; it is tried again, and the messages go on by themselves.";
+    NothingWaits, "No READY message waits.", "Nothing.";
     NotSuspended, "Messages are taken.", "Nothing.";
 }
 

@@ -38,15 +38,18 @@ pub struct ReadyTriggerSpec {
     /// says what must be up before a stream begins. Example: `replay`.
     #[schemars(length(min = 1, max = 253))]
     pub profile: String,
-    /// The control bus that is followed.
+    /// The control bus that is followed: a topic of it, and where it is. Exactly one of `file` and
+    /// `kinesis` is given.
     pub bus: BusSpec,
     /// The object store: run facts are read there, and records and governance facts are written.
     pub store: ReadyStoreSpec,
-    /// Where run facts may lie.
+    /// Where run facts may lie; left out, below `store.root`. What lies elsewhere is never opened:
+    /// `RUN_FACTS_INVALID`.
     #[serde(default)]
     pub facts: FactsSpec,
     /// The platform run that is the active one: messages of another are `SKIPPED_OUT_OF_SCOPE`.
-    /// Without a cluster a flag may give it instead.
+    /// Exactly one of `platformRunId` and `configMap` is given; without a cluster a flag may give it
+    /// instead.
     #[serde(default)]
     pub scope: ScopeSpec,
     /// The engine run root of every stream, whatever messages and facts say. Left out: the
@@ -61,15 +64,16 @@ pub struct ReadyTriggerSpec {
     /// What governance facts say of where they come from.
     #[serde(default)]
     pub provenance: ProvenanceSpec,
-    /// Whether streams of several messages may run at once: `Allow`, up to `maxActive`, or
-    /// `Forbid`, one after the other. The messages that wait stay in the bus.
+    /// Whether streams of several messages may run at once: `Allow` (the default), up to
+    /// `maxActive`, or `Forbid`, one after the other. The messages that wait stay in the bus.
     #[serde(default)]
     pub concurrency_policy: ConcurrencyPolicy,
     /// How many streams may run at once with `Allow`, 1 to 256.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 256))]
     pub max_active: u32,
-    /// How often a message is tried again whose downstream is not ready.
+    /// How often a message is tried again whose downstream is not ready: first after `minInterval`,
+    /// each time twice as long, up to `maxInterval`.
     #[serde(default)]
     pub deferral: DeferralSpec,
     /// How many WorldStreams of messages that are done with are kept, the newest ones, in a
@@ -77,8 +81,8 @@ pub struct ReadyTriggerSpec {
     #[serde(default = "history_limit")]
     #[schemars(range(min = 0, max = 1000))]
     pub history_limit: u32,
-    /// Takes no more messages, in a cluster: what runs goes on to its end and is recorded, and
-    /// `false` goes on where the bus was left.
+    /// `true`: takes no more messages, in a cluster. What runs goes on to its end and is recorded,
+    /// and `false` (the default) goes on where the bus was left.
     #[serde(default)]
     pub suspend: bool,
     /// What the trigger's own pod asks for and may use. Left out: 50m CPU and 64Mi asked for, and
@@ -108,9 +112,10 @@ pub struct BusSpec {
     /// The topic that is followed; messages of others are passed over.
     #[schemars(length(min = 1, max = 256))]
     pub topic: String,
-    /// The largest message that is read; a larger one is counted as invalid and passed over.
+    /// The largest message that is read; a larger one is counted as invalid and
+    /// passed over. Example: `512KiB`.
     pub max_message_bytes: BytesText,
-    /// A folder with a JSON file a message, at `<root>/<topic>/*.json`.
+    /// A folder with a JSON file a message, at `<root>/<topic>/*.json`, on a volume or in S3.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<FileBusSpec>,
     /// A Kinesis stream.
@@ -139,7 +144,7 @@ pub struct FileBusSpec {
     #[schemars(length(max = 2048))]
     pub root: Option<String>,
     /// How often it is looked for new files, where the system does not tell of them at once, such
-    /// as in S3 or on a network's file system; more than 0.
+    /// as in S3 or on a network's file system; more than 0. Example: `500ms`.
     pub poll_interval: DurationText,
 }
 
@@ -172,7 +177,8 @@ pub struct KinesisBusSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
     pub endpoint: Option<String>,
-    /// Who we say that we are.
+    /// The access key that requests are signed with. Left out: that of the environment, as for AWS's
+    /// own tools; in a cluster the ServiceAccount is `<trigger>-trigger`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials: Option<S3CredentialsSpec>,
     /// A file of PEM certificates to trust instead of the built-in roots, for https; without a
@@ -307,9 +313,9 @@ pub enum ConcurrencyPolicy {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct DeferralSpec {
-    /// The first wait, more than 0.
+    /// The first wait, more than 0. Example: `500ms`.
     pub min_interval: DurationText,
-    /// The longest wait, at least `minInterval`.
+    /// The longest wait, at least `minInterval`. Example: `1m`.
     pub max_interval: DurationText,
 }
 

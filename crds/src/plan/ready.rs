@@ -249,17 +249,13 @@ impl ReadyPlan {
 /// `CONTROL_BUS_KIND_UNSUPPORTED` and `CONTROL_BUS_STREAM_MISSING`. Nothing of the bus, the store
 /// or a world is looked at.
 pub fn resolve(documents: &Documents, scope: Option<&str>, files: &dyn Files) -> Result<ReadyPlan> {
-    let Some(trigger) = &documents.trigger else {
-        let message = "no ReadyTrigger is given: name a file that holds one";
-        return Err(UsageError::new("--file", message).into());
-    };
+    let trigger = trigger(documents)?;
     let spec = &trigger.spec;
     let profile = choose::of_trigger(documents, trigger)?;
     if !files.in_cluster() {
-        here::check(trigger, &profile)?;
+        here::check(trigger, &profile, scope.is_some())?;
     }
-    let s3 = s3::plan(trigger, "spec.store.s3", &spec.store.s3)?;
-    let store = root(trigger, "spec.store.root", &spec.store.root, files)?;
+    let (store, s3) = store(documents, files)?;
     let allowed_roots = match spec.facts.allowed_roots.as_slice() {
         [] => vec![store.clone()],
         given => indexed(given)
@@ -295,6 +291,27 @@ pub fn resolve(documents: &Documents, scope: Option<&str>, files: &dyn Files) ->
         downstream: indexed(downstream)
             .map(|(index, part)| downstream::probe(&profile, index, part, files))
             .collect::<Result<_>>()?,
+    })
+}
+
+/// Where the documents' trigger reads facts and writes records, and how S3 is reached: all that whoever
+/// reads its records needs, whatever profile and bus it has.
+///
+/// Errors: as [`resolve`].
+pub fn store(documents: &Documents, files: &dyn Files) -> Result<(String, S3Plan)> {
+    let trigger = trigger(documents)?;
+    if !files.in_cluster() {
+        here::store(trigger)?;
+    }
+    let spec = &trigger.spec.store;
+    let s3 = s3::plan(trigger, "spec.store.s3", &spec.s3)?;
+    Ok((root(trigger, "spec.store.root", &spec.root, files)?, s3))
+}
+
+fn trigger(documents: &Documents) -> Result<&Trigger> {
+    documents.trigger.as_ref().ok_or_else(|| {
+        let message = "no ReadyTrigger is given: name a file that holds one";
+        UsageError::new("--file", message).into()
     })
 }
 

@@ -90,13 +90,17 @@ pub fn platform_run_id(text: String) -> Checked<String> {
 
 /// 32 lower-case hex digits.
 pub fn scenario_run_id(text: String) -> Checked<String> {
-    let good = text.len() == 32
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
-    match good {
+    hex(text, 32)
+}
+
+/// So many lower-case hex digits.
+pub fn hex(text: String, digits: usize) -> Checked<String> {
+    let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    match text.len() == digits && text.bytes().all(hex) {
         true => Ok(text),
-        false => Err(format!("found {text:?}, expected 32 lower-case hex digits")),
+        false => Err(format!(
+            "found {text:?}, expected {digits} lower-case hex digits"
+        )),
     }
 }
 
@@ -200,7 +204,9 @@ pub fn store_root(text: &str, in_cluster: bool) -> Checked<String> {
         };
     }
     match text {
-        _ if text.contains("://") => wrong("an absolute path or s3://bucket"),
+        _ if text.contains("://") || text.starts_with("s3:") => {
+            wrong("an absolute path or s3://bucket")
+        }
         _ if in_cluster && !text.starts_with('/') => wrong("an absolute path or s3://bucket"),
         "/" => Ok(text.to_owned()),
         _ => Ok(text.trim_end_matches('/').to_owned()),

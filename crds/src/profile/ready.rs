@@ -25,17 +25,25 @@ pub struct DownstreamSpec {
     /// What it is called in messages. Example: `ingestion-gate`.
     #[schemars(length(min = 1, max = 63))]
     pub name: String,
-    /// A GET request: an answer 2xx says that it is up.
+    /// A GET request: an answer 2xx says that it is up, a field of its JSON for which run. Redirects
+    /// are not followed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpDownstream>,
-    /// A `state.json` that the run's operator keeps.
+    /// A `state.json` that an operator of processes keeps, with `active_platform_run_id` and
+    /// `processes`, by their ids or as a list: at least one, and each must run. One does with
+    /// `running: true`, with a `status` or `state` of running, up, ready, healthy, started or ok; else
+    /// by its `pid`, which is looked for where the trigger runs, and its `pid_create_time` (seconds
+    /// since 1970), if that is given; and not with `stopped_at_utc`. Of a file in S3 a `pid` alone is
+    /// taken for one that runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<FileDownstream>,
-    /// A condition of a Kubernetes object, in a cluster alone.
+    /// A condition of a Kubernetes object, in a cluster alone. The trigger reads the object with its
+    /// ServiceAccount, `<trigger>-trigger`: whoever writes the trigger gives that the right to `get`
+    /// it, by a Role and a RoleBinding.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub condition: Option<ConditionDownstream>,
     /// It must be up for the message's platform run: one that is up for another, or does not say
-    /// for which, is not ready.
+    /// for which, is not ready. Left out: `true`.
     #[serde(default = "yes")]
     pub require_active_run_match: bool,
 }
@@ -64,7 +72,7 @@ pub struct HttpDownstream {
     /// cluster alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<String>,
-    /// How long the answer may take, more than 0.
+    /// How long the answer may take, more than 0. Example: `500ms`.
     #[serde(default = "five_seconds")]
     pub timeout: DurationText,
 }
@@ -93,7 +101,7 @@ pub struct HeaderSpec {
     pub secret: Option<SecretRef>,
 }
 
-/// A `state.json` with `active_platform_run_id` and `processes`, each of which must run.
+/// A `state.json` that an operator of processes keeps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FileDownstream {

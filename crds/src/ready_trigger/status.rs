@@ -23,23 +23,32 @@ pub struct ReadyTriggerStatus {
     /// The platform run that is the active one. Example: `platform_20260101T000000Z`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
-    /// How far the bus was read: the bus's own notation. A restart goes on from there. It never
-    /// passes a message that waits, runs or has failed.
+    /// How far a Kinesis stream was read: its name and one sequence number a shard. A restart goes
+    /// on from there. It never passes a message that waits, runs or has failed. Left out where the
+    /// bus is a folder, on a disk or in S3: that position grows with its files, and lies in the
+    /// object store, at `wsp/ready_positions/<namespace>.<trigger>.json` beside the runs' folders.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 131_072))]
     pub position: Option<String>,
     /// WorldStreams of this trigger that run.
     #[schemars(range(min = 0))]
     pub active: u32,
-    /// Messages that wait for their downstream now.
+    /// Messages that wait now: for their downstream, for an active run, for another trigger's claim,
+    /// or for a store that is away; not those that only wait for a place of `maxActive`.
     #[schemars(range(min = 0))]
     pub waiting: u32,
-    /// What became of the messages.
+    /// What became of the messages, since the trigger was made.
     pub counts: ReadyCounts,
-    /// Failed messages by their reason.
+    /// Failures by their reason: as many as `counts.failed`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["reason"]))]
     pub failed_by_reason: Vec<ReasonCount>,
+    /// Records `FAILED` of before this time, wall clock, are in the counts; what a pod recorded
+    /// later and could not count any more is counted by the next one. Example:
+    /// `2026-01-01T00:00:00.000000Z`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "date-time"))]
+    pub failures_counted_until: Option<String>,
     /// The newest message that was read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub newest: Option<NewestMessage>,
@@ -67,13 +76,14 @@ pub struct ReadyCounts {
     /// `SKIPPED_DUPLICATE`.
     #[schemars(range(min = 0))]
     pub skipped: u64,
-    /// Messages that had to wait for their downstream, each once.
+    /// Messages that had to wait, as in `waiting`, each once while the trigger's pod lives.
     #[schemars(range(min = 0))]
     pub deferred: u64,
-    /// Messages that failed: `FAILED`.
+    /// Failures, as many as there are records `FAILED` of this trigger: a message that comes again
+    /// and fails again counts again.
     #[schemars(range(min = 0))]
     pub failed: u64,
-    /// What was no valid READY message, of this topic or of another.
+    /// Messages that are not valid, too large, or of another topic.
     #[schemars(range(min = 0))]
     pub invalid: u64,
 }
@@ -123,11 +133,11 @@ pub struct MessageStatus {
     /// The reason code. Example: `RUN_FACTS_INVALID`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Events that were sent.
+    /// Events that were sent. Left out: no stream was begun, or it runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub emitted: Option<u64>,
-    /// When that was so, wall clock.
+    /// When that was seen, wall clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "date-time"))]
     pub at: Option<String>,

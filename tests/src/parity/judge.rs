@@ -23,6 +23,7 @@ pub fn judge(
     record(expected, left, message, checks);
     facts(expected, left, message, options, checks);
     session(left, checks);
+    story(expected, left, checks);
     cursors(expected, left, checks);
     trigger(left, message, checks);
 }
@@ -242,6 +243,52 @@ fn session(left: &Left, checks: &mut Checks) {
             format!("{times} times"),
         );
     }
+}
+
+/// `audit show` tells everything, each thing behind what it follows from.
+fn story(expected: &Expected, left: &Left, checks: &mut Checks) {
+    let entries = left.story["entries"].as_array();
+    let told: Vec<(String, String, String)> = entries
+        .into_iter()
+        .flatten()
+        .map(|it| (text(&it["source"]), text(&it["kind"]), text(&it["ts_utc"])))
+        .collect();
+    let times: Vec<&String> = told.iter().map(|(_, _, at)| at).collect();
+    checks.holds(
+        "the run's story is in the order of its times",
+        times.is_sorted() && !times.is_empty(),
+        format!("{} entries", told.len()),
+    );
+    let unread = left.story["unreadable"].as_array().map_or(1, Vec::len);
+    checks.equal("what of it cannot be read", unread, 0);
+    let receipts = told.iter().filter(|it| it.0 == "receipt").count();
+    checks.equal("receipts in it", receipts, expected.receipts.len());
+    // Each worker says of its own output when it begins and ends.
+    let place = |kind: &str| match kind {
+        "stream_complete" => told.iter().rposition(|it| it.1 == kind),
+        _ => told.iter().position(|it| it.1 == kind),
+    };
+    let order = [
+        "ready_received",
+        "RUN_READY_SEEN",
+        "RUN_STARTED",
+        "engine_world_selected",
+        "stream_start",
+        "stream_complete",
+        "RUN_ENDED",
+        "STREAMED",
+    ];
+    let places: Vec<Option<usize>> = order.iter().map(|kind| place(kind)).collect();
+    checks.holds(
+        "each step of the run in it, behind the one before",
+        places.iter().all(Option::is_some) && places.is_sorted(),
+        order
+            .iter()
+            .zip(&places)
+            .map(|(kind, at)| format!("{kind} {}", at.map_or("absent".into(), |at| at.to_string())))
+            .collect::<Vec<_>>()
+            .join(", "),
+    );
 }
 
 fn cursors(expected: &Expected, left: &Left, checks: &mut Checks) {

@@ -31,10 +31,23 @@ pub struct Options {
     pub keep: bool,
 }
 
+/// What a message of a step that could not be made has between what went wrong and all that is there.
+pub const WHAT_IS_THERE: &str = "\n\nwhat is there:\n";
+
+/// What a run was.
+pub struct Outcome {
+    /// What held, and what did not.
+    pub report: Report,
+    /// The run's story, as `worldstream audit show` tells it.
+    pub story: String,
+    /// The stores live as long as this, where they are processes of this machine.
+    pub stores: Stores,
+}
+
 /// The run in parity, from the installation to the report. `said` is told of each step.
 ///
 /// Panics where a step cannot be made at all; what is not as it must be is in the report.
-pub fn run(bed: &'static dyn Bed, options: &Options, said: &dyn Fn(&str)) -> Report {
+pub fn run(bed: &'static dyn Bed, options: &Options, said: &dyn Fn(&str)) -> Outcome {
     let began = Instant::now();
     let started = EventTime::wall_now();
     let step = |what: &str| said(&format!("{:6.1} s  {what}", began.elapsed().as_secs_f64()));
@@ -67,8 +80,14 @@ pub fn run(bed: &'static dyn Bed, options: &Options, said: &dyn Fn(&str)) -> Rep
         started,
         checks.made(),
     );
+    let story = platform.told();
     if !options.keep && report.ok {
         platform.uninstall();
     }
-    report
+    drop(platform);
+    Outcome {
+        report,
+        story,
+        stores,
+    }
 }

@@ -8,7 +8,7 @@ use worldstream_bed::stores::Request;
 use worldstream_bed::{Bed, Images, Place};
 
 use super::expected::{envelopes, text};
-use super::{Options, Stores};
+use super::{Options, Stores, WHAT_IS_THERE};
 use crate::{repository, run};
 
 /// What the world is called.
@@ -23,6 +23,8 @@ pub const SCENARIO_RUN_ID: &str = "cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd";
 pub const BUCKET: &str = "fraud-platform";
 /// The trigger and the release.
 const NAME: &str = "parity";
+/// The file with the documents of whoever announces the run.
+const DOCUMENTS: &str = "trigger.yaml";
 /// Long enough for anything on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -51,6 +53,8 @@ pub struct Left {
     pub objects: std::collections::BTreeMap<String, String>,
     /// The table of cursors.
     pub cursors: Vec<String>,
+    /// What `worldstream audit show` tells of the run.
+    pub story: Value,
 }
 
 impl<'a> Platform<'a> {
@@ -68,7 +72,15 @@ impl<'a> Platform<'a> {
             dir: tempfile::tempdir().expect("a folder"),
         };
         let namespace = &options.namespace;
-        bed.restricted_namespace(namespace).expect("a namespace");
+        if bed.helm(["status", NAME, "-n", namespace]).is_ok() {
+            panic!(
+                "namespace {namespace} has a release {NAME} already, of a run with --keep or of one \
+                 that failed: take it away (helm uninstall {NAME} -n {namespace}; kubectl delete \
+                 namespace {namespace}), or give another --namespace"
+            );
+        }
+        bed.restricted_namespace(namespace)
+            .unwrap_or_else(|error| panic!("namespace {namespace}: {error}"));
         let mut values = stores.values();
         let image = |name: &str| {
             let (repository, tag) = name.rsplit_once(':').expect("an image with a tag");
@@ -86,7 +98,7 @@ impl<'a> Platform<'a> {
         let install = ["install", NAME, &chart, "-n", namespace, "-f", &file];
         let waits = ["--wait", "--wait-for-jobs", "--timeout=15m"];
         if let Err(error) = bed.helm(install.iter().chain(&waits)) {
-            panic!("{error}\n{}", platform.everything());
+            panic!("{error}{WHAT_IS_THERE}{}", platform.everything());
         }
         platform
     }
@@ -136,7 +148,7 @@ impl<'a> Platform<'a> {
         while !so() {
             assert!(
                 Instant::now() < end,
-                "{what}: not within {PATIENCE:?}\n{}",
+                "{what}: not within {PATIENCE:?}{WHAT_IS_THERE}{}",
                 self.everything()
             );
             std::thread::sleep(Duration::from_millis(200));
@@ -217,7 +229,7 @@ impl<'a> Platform<'a> {
                              "allowlist": {"builtIn": "producer_allowlist.txt"}},
             },
         });
-        let documents = file("trigger.yaml", &format!("{trigger}\n---\n{profile}\n"));
+        let documents = file(DOCUMENTS, &format!("{trigger}\n---\n{profile}\n"));
         let ended = run(["--json", "ready", "publish", "-f", &documents])
             .args(["--engine-run-root", WORLD, "--scenario", SCENARIO])
             .args(["--platform-run-id", &self.options.platform_run_id])
@@ -231,8 +243,15 @@ impl<'a> Platform<'a> {
     pub fn until_streamed(&self, message: &str, said: &mut dyn FnMut(&str)) -> String {
         let mut name = String::new();
         let mut phase = Value::Null;
+        let mut trouble = String::new();
         self.until("the stream of the message is recorded", || {
             let trigger = self.get("rt", NAME);
+            // Whoever waits wants to know for what.
+            let now = [&trigger, &self.stream_of(&name)].map(wrong).concat();
+            if now != trouble && !now.is_empty() {
+                said(now.trim_end());
+            }
+            trouble = now;
             let all = trigger["status"]["last"].as_array();
             let found = all
                 .into_iter()
@@ -251,10 +270,24 @@ impl<'a> Platform<'a> {
                 }
             }
             let status = text(&found["status"]);
-            assert!(status != "FAILED", "{found:#}\n{}", self.everything());
+            assert!(
+                status != "FAILED",
+                "the message is FAILED: {}, {} events{WHAT_IS_THERE}{}",
+                text(&found["reason"]),
+                found["emitted"],
+                self.everything()
+            );
             status == "STREAMED"
         });
         name
+    }
+
+    /// A WorldStream; nothing, before it has a name.
+    fn stream_of(&self, name: &str) -> Value {
+        match name {
+            "" => Value::Null,
+            name => self.get("ws", name),
+        }
     }
 
     /// Everything that it left.
@@ -295,7 +328,26 @@ impl<'a> Platform<'a> {
             trigger: self.get("rt", NAME),
             objects: self.objects(),
             cursors: self.stores.cursors(),
+            story: self.story(),
         }
+    }
+
+    /// The run's story, for people.
+    pub fn told(&self) -> String {
+        let run_id = &self.options.platform_run_id;
+        let documents = self.dir.path().join(DOCUMENTS).display().to_string();
+        let told = run(["audit", "show", run_id, "--no-checkpoints", "-f"]).args([documents]);
+        told.finish().expect(0).stdout
+    }
+
+    /// The run's story, as a program reads it.
+    fn story(&self) -> Value {
+        let run_id = &self.options.platform_run_id;
+        run(["--json", "audit", "show", run_id, "-f"])
+            .args([self.dir.path().join(DOCUMENTS).display().to_string()])
+            .finish()
+            .expect(0)
+            .json()
     }
 
     /// What lies below the run's prefix.
@@ -339,6 +391,21 @@ impl<'a> Platform<'a> {
             .bed
             .kubectl(["delete", "namespace", namespace, "--wait=false"]);
     }
+}
+
+/// What an object says is wrong with it, a line each; nothing, while all is as it must be.
+fn wrong(object: &Value) -> String {
+    let all = object["status"]["conditions"].as_array();
+    let bad = |it: &&Value| match text(&it["type"]).as_str() {
+        "Deferred" | "Degraded" | "Failed" => it["status"] == "True",
+        "Following" | "Accepted" => it["status"] == "False",
+        _ => false,
+    };
+    let line = |it: &Value| {
+        let [kind, why, message] = ["type", "reason", "message"].map(|field| text(&it[field]));
+        format!("{} {kind}: {why}: {message}\n", text(&object["kind"]))
+    };
+    all.into_iter().flatten().filter(bad).map(line).collect()
 }
 
 /// A condition's status.

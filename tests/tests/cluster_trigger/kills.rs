@@ -6,14 +6,30 @@ use rand::RngExt as _;
 use serde_json::json;
 
 use crate::operator::Operator;
-use crate::space::KEY;
+use crate::space::{KEY, condition};
 use crate::stage::Stage;
 
 const ROWS: u64 = 120;
 const KILLS: usize = 10;
 
 pub fn a_killed_trigger_streams_each_message_once(operator: &Operator) {
-    let stage = Stage::stores(operator, "kills");
+    let mut stage = Stage::stores(operator, "kills");
+    all_once(operator, &stage);
+    // An outage of the bus is a condition, and so is its end.
+    stage.engine(false);
+    let status = stage.until("viper", "an outage", |status| {
+        condition(status, "Following") == ("False", "NotFollowing")
+            && condition(status, "Ready") == ("False", "NotFollowing")
+    });
+    let said = status["conditions"].to_string();
+    assert!(said.contains("the bus gives nothing"), "{said}");
+    stage.engine(true);
+    stage.until("viper", "the end of it", |status| {
+        condition(status, "Following").0 == "True" && condition(status, "Ready").0 == "True"
+    });
+}
+
+fn all_once(operator: &Operator, stage: &Stage) {
     let space = &stage.space;
     stage.trigger("viper", json!({"maxActive": 2}));
     stage.follows("viper");

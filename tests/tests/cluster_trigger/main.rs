@@ -5,6 +5,7 @@
 //! One test, because the operator is installed for all of it. `CASES=files,latency` runs only these.
 
 mod changes;
+mod counted;
 mod failures;
 mod files;
 mod kills;
@@ -50,6 +51,7 @@ const GROUPS: &[&[Case]] = &[
             "changes",
             changes::suspend_scope_and_gate_hold_messages_back,
         ),
+        ("counted", counted::failures_are_counted_by_their_records),
         ("kills", kills::a_killed_trigger_streams_each_message_once),
     ],
     // Alone: its figures are not of what else the machine does.

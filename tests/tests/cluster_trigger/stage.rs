@@ -148,6 +148,16 @@ impl<'a> Stage<'a> {
         }
     }
 
+    /// Ends the bus's engine, or starts it again.
+    pub fn engine(&mut self, up: bool) {
+        let remote = self.remote.as_mut().expect("a stage with stores");
+        let server = &mut remote.kinesis.server;
+        match up {
+            true => server.start().unwrap(),
+            false => server.kill().unwrap(),
+        }
+    }
+
     /// The secret key of the store, where it has one.
     pub fn store_key(&self) -> &str {
         self.remote.as_ref().map_or("", |it| &it.minio.secret_key)

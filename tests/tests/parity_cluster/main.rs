@@ -17,7 +17,9 @@ fn a_run_in_parity_leaves_what_the_same_world_gives_in_process() {
         platform_run_id: "platform_20260203T040506Z".into(),
         keep: false,
     };
-    let report = parity::run(bed, &options, &|line| println!("{line}"));
+    let outcome = parity::run(bed, &options, &|line| println!("{line}"));
+    let report = &outcome.report;
+    println!("{}", outcome.story);
     println!("{}", report.text());
     assert!(report.ok, "{}", report.text());
     // Four outputs, each with its receipt, three facts, the record and all envelopes.

@@ -159,6 +159,30 @@ fn check(case: &Value) {
     session(&bed, case);
 }
 
+/// What a message says of its own provenance is never taken.
+#[test]
+fn provenance_is_the_consumers_own_and_never_the_messages() {
+    let mut bed = Bed::capped();
+    let own = json!({
+        "service_release_id": "worldstream-7", "environment": "dev", "config_revision": "3f2a91c",
+    });
+    bed.trigger["provenance"] = json!({
+        "serviceReleaseId": "worldstream-7", "environment": "dev", "configRevision": "3f2a91c",
+    });
+    let mut message = super::bed::Message::new(1);
+    let payload = &mut message.message["payload"];
+    payload["service_release_id"] = json!("sr-9");
+    payload["environment"] = json!("prod");
+    payload["provenance"] = json!({"service_release_id": "sr-9", "environment": "prod"});
+    bed.announce(&message);
+    bed.once().expect(0);
+    let facts = bed.facts();
+    assert_eq!(facts.len(), 3);
+    for fact in facts.values() {
+        assert_eq!(fact["provenance"], own, "{fact:#}");
+    }
+}
+
 fn session(bed: &Bed, case: &Value) {
     let text = std::fs::read_to_string(golden().join("ready/session_events.json")).unwrap();
     let mut golden: Value = serde_json::from_str(&text.replace("$WORLD", WORLD)).unwrap();

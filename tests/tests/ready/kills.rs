@@ -14,7 +14,7 @@ use super::bed::{Bed, CAPPED, LONG, Message, said, totals};
 fn killed_at(bed: &Bed, moment: &str) {
     let finished = bed
         .ready(&["--once"])
-        .env("WORLDSTREAM_KILL_AT", moment)
+        .env("KILL_WORLDSTREAM_AT", moment)
         .start()
         .finish_within(LONG);
     assert_eq!(finished.code, None, "{moment}: {finished:#?}");
@@ -34,7 +34,7 @@ fn dies_and_goes_on(moment: &str) {
     // Killed again where it comes by that moment again, and then not.
     let again = bed
         .ready(&["--once"])
-        .env("WORLDSTREAM_KILL_AT", moment)
+        .env("KILL_WORLDSTREAM_AT", moment)
         .start()
         .finish_within(LONG);
     assert!(matches!(again.code, None | Some(0)), "{moment}: {again:#?}");
@@ -133,7 +133,9 @@ fn stopped_by_a_person_it_records_nothing_and_goes_on() {
     let running = bed.ready(&[]).start();
     until("pushes", || bed.gate.summary().pushes >= 30);
     running.signal("TERM");
-    running.finish_within(LONG).expect(14);
+    let stopped = running.finish_within(LONG).expect(14);
+    let counted = totals(&stopped);
+    assert_eq!((&counted["seen"], &counted["left"]), (&json!(1), &json!(1)));
     assert!(bed.records(&message.id).is_empty());
     bed.faults(&[]);
     bed.once().expect(0);

@@ -126,6 +126,63 @@ fn each_ready_is_streamed_once_whatever_becomes_of_kinesis() {
     assert_eq!(totals(&nothing)["seen"], 0, "{nothing:#?}");
 }
 
+/// A position never passes a message that failed or waits; what it passed does not come again.
+#[test]
+fn what_failed_or_waits_comes_again_at_the_next_start() {
+    let engine = KinesisServer::start().unwrap();
+    kinesis::make(&engine, STREAM, 1);
+    let mut bed = bed(&engine.endpoint(), None);
+    let messages: Vec<_> = (1..=4).map(Message::new).collect();
+    let [first, failing, behind, waiting] = &messages[..] else {
+        unreachable!()
+    };
+    for message in [first, failing, behind] {
+        put(&engine, message);
+    }
+    bed.put_facts(first);
+    bed.put_facts(behind);
+    let became = |code: i32, bed: &Bed| -> Vec<(String, String)> {
+        let ended = bed.once().expect(code);
+        let text = |it: &serde_json::Value| it.as_str().unwrap().to_owned();
+        let mut became: Vec<_> = said(&ended)
+            .iter()
+            .map(|it| (text(&it["message_id"]), text(&it["status"])))
+            .collect();
+        became.sort();
+        became
+    };
+    let is = |message: &Message, status: &str| (message.id.clone(), status.to_owned());
+    assert_eq!(
+        became(10, &bed),
+        [
+            is(first, "STREAMED"),
+            is(failing, "FAILED"),
+            is(behind, "STREAMED"),
+        ]
+    );
+    bed.put_facts(failing);
+    assert_eq!(
+        became(0, &bed),
+        [is(failing, "STREAMED"), is(behind, "SKIPPED_DUPLICATE")]
+    );
+    assert!(became(0, &bed).is_empty());
+    let state = bed.dir.path().join("state.json");
+    bed.profile["ready"] = json!({"downstream": [{"name": "p", "file": {"path": state}}]});
+    bed.put_facts(waiting);
+    put(&engine, waiting);
+    for _ in 0..2 {
+        let deferred = is(waiting, "DEFERRED_DOWNSTREAM_NOT_READY");
+        assert_eq!(became(0, &bed), [deferred]);
+    }
+    let up = json!({
+        "active_platform_run_id": worldstream_tests::PLATFORM_RUN_ID,
+        "processes": {"ig": {"status": "running"}},
+    });
+    std::fs::write(&state, up.to_string()).unwrap();
+    assert_eq!(became(0, &bed), [is(waiting, "STREAMED")]);
+    assert!(became(0, &bed).is_empty());
+}
+
 #[test]
 fn kinesis_over_tls_with_an_authority_of_ones_own() {
     let engine = KinesisServer::start().unwrap();

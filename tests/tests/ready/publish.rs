@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use worldstream_tests::{MadeWorld, PLATFORM_RUN_ID, run};
 
-use super::bed::{Bed, LONG, WORLD, said};
+use super::bed::{Bed, LONG, WORLD, said, totals};
 
 #[test]
 fn what_is_published_is_streamed_and_told() {
@@ -77,6 +77,18 @@ fn what_is_published_is_streamed_and_told() {
         "--json",
     ]);
     assert_eq!(same.finish().expect(0).json(), story);
+    // By a document that is meant for a cluster: only its store counts, for publishing its bus too.
+    bed.trigger["profile"] = json!("somebodys");
+    bed.trigger["scope"] = json!({"configMap": {"name": "active-run", "key": "id"}});
+    bed.documents();
+    assert_eq!(show(&["--json"]).json(), story);
+    bed.trigger["profile"] = json!("golden");
+    bed.documents();
+    let published = publish(&["--platform-run-id", PLATFORM_RUN_ID]);
+    assert_eq!(published["message_id"], first["message_id"]);
+    let bad = run(["audit", "show", "run-1", "-f", &documents]).finish();
+    let bad = bad.expect(2);
+    assert!(bad.stderr.contains("PLATFORM_RUN_ID: found"), "{bad:#?}");
     let none = run([
         "audit",
         "show",
@@ -116,9 +128,45 @@ fn a_world_of_this_machine_is_found_by_its_own_name() {
 }
 
 #[test]
+fn an_id_that_is_none_is_told_by_its_flag_and_nothing_is_published() {
+    let bed = Bed::capped();
+    let documents = bed.documents();
+    for (flag, id, expected) in [
+        ("--scenario-run-id", "12", "32 lower-case hex digits"),
+        ("--run-id", "AB", "32 lower-case hex digits"),
+        ("--message-id", "../../x", "64 lower-case hex digits"),
+        ("--platform-run-id", "x", "platform_YYYYMMDDTHHMMSSZ"),
+    ] {
+        let end = run(["ready", "publish", "-f", &documents])
+            .args(["--engine-run-root", WORLD, flag, id])
+            .finish()
+            .expect(2);
+        let said = format!("{flag}: found {id:?}, expected");
+        assert!(end.stderr.contains(&said), "{end:#?}");
+        assert!(end.stderr.contains(expected), "{end:#?}");
+    }
+    assert_eq!(totals(&bed.once().expect(0))["seen"], 0);
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_told_and_is_empty() {
+    let mut bed = Bed::capped();
+    let gone = bed.dir.path().join("gone");
+    bed.trigger["bus"]["file"]["root"] = json!(gone);
+    let end = bed.once().expect(0);
+    assert_eq!(totals(&end)["seen"], 0);
+    let said = format!("{}", gone.display());
+    assert!(end.stderr.contains(&said), "{end:#?}");
+    assert!(end.stderr.contains("is not there"), "{end:#?}");
+}
+
+#[test]
 fn a_trigger_that_lacks_something_says_what() {
     type Change = fn(&mut Bed);
-    let changes: [(&str, i32, Change); 6] = [
+    let changes: [(&str, i32, Change); 7] = [
+        ("spec.store.root: found", 2, |bed| {
+            bed.trigger["store"] = json!({"root": "s3:/store"});
+        }),
         ("PLATFORM_RUN_ID_MISSING", 10, |bed| {
             bed.trigger["scope"] = json!({})
         }),

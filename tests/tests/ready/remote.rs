@@ -115,7 +115,7 @@ fn killed_at_each_write(minio: &Minio) {
         let killed = bed
             .ready(&["--once"])
             .args(term)
-            .env("WORLDSTREAM_KILL_AT", moment)
+            .env("KILL_WORLDSTREAM_AT", moment)
             .start()
             .finish_within(LONG);
         assert_eq!(killed.code, None, "{moment}: {killed:#?}");

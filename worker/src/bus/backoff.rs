@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
+use super::troubles::Troubles;
+
 /// The longest pause.
 const LONGEST: Duration = Duration::from_secs(10);
 /// How often trouble that goes on is told again.
@@ -18,12 +20,22 @@ pub(super) struct Backoff {
     first: Duration,
     failures: u32,
     told: Option<Instant>,
+    troubles: Troubles,
+}
+
+/// What is asked no more is no trouble.
+impl Drop for Backoff {
+    fn drop(&mut self) {
+        self.troubles.over(&self.what);
+    }
 }
 
 impl Backoff {
-    /// Nothing has failed yet. `first` is the first pause, doubled from then on.
-    pub fn new(what: impl Into<String>, first: Duration) -> Self {
+    /// Nothing has failed yet. `first` is the first pause, doubled from then on; `troubles` is where
+    /// it is seen that this kind of request fails.
+    pub fn new(what: impl Into<String>, first: Duration, troubles: &Troubles) -> Self {
         Backoff {
+            troubles: troubles.clone(),
             what: what.into(),
             first,
             failures: 0,
@@ -39,6 +51,8 @@ impl Backoff {
             let tried = self.failures + 1;
             warn!(bus = self.what, %error, tried, "the control bus gives nothing, trying on");
         }
+        self.troubles
+            .failed(&self.what, error.to_string(), Instant::now());
         let doubled = self.first.saturating_mul(1 << self.failures.min(16));
         self.failures = self.failures.saturating_add(1);
         let longest = doubled.min(LONGEST);
@@ -47,6 +61,9 @@ impl Backoff {
 
     /// It worked.
     pub fn worked(&mut self) {
+        if self.failures > 0 {
+            self.troubles.over(&self.what);
+        }
         self.failures = 0;
         if self.told.take().is_some() {
             info!(bus = self.what, "the control bus is back");
@@ -60,7 +77,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_a_bound_and_begin_anew() {
-        let mut backoff = Backoff::new("x", Duration::from_millis(200));
+        let mut backoff = Backoff::new("x", Duration::from_millis(200), &Troubles::default());
         for most in [200, 400, 800, 1600, 3200, 6400, 10_000, 10_000] {
             let most = Duration::from_millis(most);
             let pause = backoff.failed(&"no");

@@ -19,6 +19,7 @@ use super::backoff::Backoff;
 use super::feed::{Feed, Out};
 use super::folder::{Content, Entry, Folder, Version};
 use super::settled::{self, Key};
+use super::troubles::Troubles;
 use super::watch::Watch;
 use super::{Arrival, Bus, Message, Place};
 use crate::failure::Result;
@@ -40,6 +41,7 @@ pub(super) struct FileBus {
     seen: Arc<Mutex<Seen>>,
     /// The folder's.
     name: String,
+    troubles: Troubles,
 }
 
 /// What is known of the folder.
@@ -90,6 +92,7 @@ impl FileBus {
             );
         }
         let seen = Arc::<Mutex<Seen>>::default();
+        let troubles = Troubles::default();
         let watch = match &folder {
             Folder::Local(path) => Some(Watch::new(path)),
             Folder::Bucket { .. } => None,
@@ -99,13 +102,19 @@ impl FileBus {
             poll: file.poll_interval,
             seen: seen.clone(),
             before: before.flatten().unwrap_or_default(),
+            troubles: troubles.clone(),
             folder,
         };
         let feed = Feed::start(|out| async move {
             // Nobody reads on where sending fails.
             let _ = looker.run(watch, &out).await;
         })?;
-        Ok(FileBus { feed, seen, name })
+        Ok(FileBus {
+            feed,
+            seen,
+            name,
+            troubles,
+        })
     }
 }
 
@@ -137,6 +146,10 @@ impl Bus for FileBus {
         let position = position.get_or_insert_with(|| settled::position(&self.name, known));
         position.clone()
     }
+
+    fn trouble(&self) -> Option<String> {
+        self.troubles.lasting(Instant::now())
+    }
 }
 
 fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
@@ -151,6 +164,7 @@ struct Looker {
     seen: Arc<Mutex<Seen>>,
     /// What was settled when the folder was opened, and was not met yet.
     before: BTreeSet<Key>,
+    troubles: Troubles,
 }
 
 /// What a look left to do.
@@ -191,8 +205,16 @@ type Sent<T> = std::result::Result<T, SendError<Result<Arrival>>>;
 
 impl Looker {
     async fn run(&mut self, mut watch: Option<Watch>, out: &Out<Arrival>) -> Sent<()> {
-        let mut backoff = Backoff::new(self.folder.name(""), Duration::from_millis(200));
+        let first = Duration::from_millis(200);
+        let mut backoff = Backoff::new(self.folder.name(""), first, &self.troubles);
         let (mut answered, mut caught_up) = (false, false);
+        if self.folder.missing() {
+            let bus = self.folder.name("");
+            warn!(
+                bus,
+                "the control bus's folder is not there, and is empty until it is"
+            );
+        }
         loop {
             if let Some(watch) = &mut watch {
                 watch.renew();

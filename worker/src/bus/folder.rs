@@ -88,6 +88,14 @@ impl Folder {
         })
     }
 
+    /// Whether it is known not to be there. A prefix of S3 is always there.
+    pub fn missing(&self) -> bool {
+        match self {
+            Folder::Local(folder) => matches!(folder.try_exists(), Ok(false)),
+            Folder::Bucket { .. } => false,
+        }
+    }
+
     /// What a file is called in messages; the folder, for no name.
     pub fn name(&self, file: &str) -> String {
         match self {

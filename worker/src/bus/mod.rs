@@ -8,6 +8,7 @@ mod file;
 mod folder;
 mod kinesis;
 mod settled;
+mod troubles;
 mod watch;
 
 use std::fmt;
@@ -90,6 +91,9 @@ pub trait Bus: Send {
     /// which all are settled, or of a folder the files that are. A text that only the same bus reads,
     /// short for a stream, some ten bytes a file for a folder; none while there is nothing to tell.
     fn position(&self) -> Option<String>;
+
+    /// Why the bus has given nothing for some seconds, where that is an outage that is waited for.
+    fn trouble(&self) -> Option<String>;
 }
 
 /// Opens a bus for reading, from a position or from its beginning. Nothing is asked yet. A position

@@ -11,7 +11,8 @@ use super::run::{blocking, print};
 use crate::audit::Records;
 use crate::audit::story::{self, Story};
 use crate::failure::Failure;
-use crate::plan::{FileSystem, Overrides, read_documents, resolve};
+use crate::plan::values::platform_run_id;
+use crate::plan::{FileSystem, Overrides, PlanError, UsageError, read_documents, resolve};
 use crate::ready::Place;
 
 /// Tell the story of a platform run
@@ -34,7 +35,8 @@ pub enum AuditCommand {
 /// Show everything that was written about a run, in order
 ///
 /// Session events, governance facts, receipts and READY records, from the folder or the bucket that
-/// runs are written to.
+/// runs are written to. The document of a trigger of a cluster is as good as one of this machine:
+/// only its store counts, and credentials that it leaves out are those of the environment.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 Examples:
@@ -90,11 +92,14 @@ pub fn run(args: &AuditArgs, json: bool, out: &mut dyn Write) -> Result<ExitCode
 
 /// Where the run's records are.
 fn records(args: &ShowArgs) -> Result<Records, CliError> {
-    let mut documents = read_documents(&args.files).map_err(crate::plan::PlanError::from)?;
     let id = &args.platform_run_id;
+    platform_run_id(id.clone())
+        .map_err(|why| PlanError::Usage(UsageError::new("PLATFORM_RUN_ID", why)))?;
+    let mut documents = read_documents(&args.files).map_err(PlanError::from)?;
     if documents.trigger.is_some() && args.runs_root.is_none() {
-        let plan = crate::plan::ready::resolve(&documents, Some(id), &FileSystem)?;
-        return Ok(Place::open(&plan.store, &plan.s3)?.run(id));
+        // Also of a trigger of a cluster, whose profile and active run are there alone.
+        let (root, s3) = crate::plan::ready::store(&documents, &FileSystem)?;
+        return Ok(Place::open(&root, &s3)?.run(id));
     }
     documents.trigger = None;
     documents.stream = None;

@@ -135,7 +135,7 @@ impl<'a, L: Launcher> Consumer<'a, L> {
         let mut working: FuturesUnordered<LocalBoxFuture<'_, Done>> = FuturesUnordered::new();
         let mut left = extent.max_messages.unwrap_or(u64::MAX);
         let mut reading = left > 0;
-        let mut saved = None;
+        let (mut saved, mut away) = (None, None);
         let mut save = tokio::time::interval(SAVE_EVERY);
         save.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let ended = loop {
@@ -163,7 +163,14 @@ impl<'a, L: Launcher> Consumer<'a, L> {
                         }
                     }
                 },
-                _ = save.tick() => self.save(bus.position(), &mut saved).await,
+                _ = save.tick() => {
+                    let trouble = bus.trouble();
+                    if trouble != away {
+                        self.tell(&News::Away(trouble.as_deref()));
+                        away = trouble;
+                    }
+                    self.save(bus.position(), &mut saved).await;
+                }
             }
         };
         self.save(bus.position(), &mut saved).await;
@@ -185,7 +192,7 @@ impl<'a, L: Launcher> Consumer<'a, L> {
         }
     }
 
-    fn tell(&self, news: &News<'_>) {
+    pub(super) fn tell(&self, news: &News<'_>) {
         self.parts.observer.tell(news);
     }
 
@@ -351,6 +358,7 @@ fn deferred(ready: &Ready, wait: &Wait) -> Conclusion {
         run_id: ready.run_id.clone(),
         status: Status::DeferredDownstreamNotReady,
         recorded: None,
+        recorded_at: None,
         reason: None,
         emitted: None,
         engine_run_root: None,

@@ -2,7 +2,7 @@
 
 use worldstream_crds::Reason;
 
-use super::record::Status;
+use super::record::{FailedBefore, Status};
 use crate::bus::Place;
 use crate::failure::Failure;
 use crate::time::EventTime;
@@ -62,10 +62,27 @@ pub enum News<'a> {
         /// The engine run root.
         engine_run_root: &'a str,
     },
+    /// A message has records of failures: told each time that it is looked at, before anything
+    /// else is decided of it.
+    FailedBefore {
+        /// Its id.
+        message_id: &'a str,
+        /// The records, in their order.
+        records: &'a [FailedBefore],
+    },
+    /// The record of a message is to be written now, with this time; a conclusion follows it.
+    Recording {
+        /// Its id.
+        message_id: &'a str,
+        /// The record's time.
+        at: EventTime,
+    },
     /// A message is done with, for now or for good.
     Concluded(&'a Conclusion),
     /// From where the bus would be read on.
     Position(&'a str),
+    /// The bus is away, and why; none: it is back. It is tried on.
+    Away(Option<&'a str>),
 }
 
 /// What a message waits for.
@@ -107,6 +124,8 @@ pub struct Conclusion {
     pub status: Status,
     /// Of a repeat: what its record says, where that was read.
     pub recorded: Option<Status>,
+    /// The time of the record that was written for this, if one was.
+    pub recorded_at: Option<EventTime>,
     /// Why it was skipped or failed.
     pub reason: Option<Reason>,
     /// Events that were sent; none where no stream began.
@@ -143,6 +162,20 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// Messages that were neither finished nor passed over: the next start goes on with them.
+    pub fn left(&self) -> u64 {
+        let done = [
+            self.invalid,
+            self.other_topic,
+            self.streamed,
+            self.skipped,
+            self.duplicate,
+            self.deferred,
+            self.failed,
+        ];
+        self.seen.saturating_sub(done.iter().sum())
+    }
+
     /// Counts what became of a message.
     pub fn count(&mut self, status: Status) {
         *match status {

@@ -119,6 +119,32 @@ pub struct ReadyRuns {
 #[derive(Deserialize)]
 struct Seen {
     status: String,
+    #[serde(default)]
+    ts_utc: String,
+    #[serde(default)]
+    reason: Option<String>,
+    #[serde(default)]
+    emitted: Option<u64>,
+}
+
+/// What the records of a message say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// What it is done with, if it is.
+    pub done: Option<Status>,
+    /// How it failed, as often as it did, in the order of the records.
+    pub failed: Vec<FailedBefore>,
+}
+
+/// A record `FAILED`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedBefore {
+    /// When it was written, wall clock.
+    pub at: EventTime,
+    /// Why.
+    pub reason: Option<Reason>,
+    /// Events that were sent; none where it failed before a stream began.
+    pub emitted: Option<u64>,
 }
 
 impl ReadyRuns {
@@ -127,13 +153,14 @@ impl ReadyRuns {
         ReadyRuns { run }
     }
 
-    /// Step 1: whether a record `STREAMED` or `SKIPPED_OUT_OF_SCOPE` exists, and which.
+    /// Step 1: whether a record `STREAMED` or `SKIPPED_OUT_OF_SCOPE` exists, and which; and how the
+    /// message failed before.
     ///
     /// # Errors
     /// `STREAM_FAILED` where the records cannot be read.
-    pub async fn done(&self, message_id: &str) -> Result<Option<Status>> {
+    pub async fn look(&self, message_id: &str) -> Result<Recorded> {
         let found = self.run.read(&relative(message_id)).await?;
-        Ok(found.and_then(|bytes| final_of(&bytes)))
+        Ok(found.map(|bytes| recorded(&bytes)).unwrap_or_default())
     }
 
     /// Appends a record's line, unless the message is done with already; says whether it is there.
@@ -198,13 +225,32 @@ pub fn relative(message_id: &str) -> String {
     format!("wsp/ready_runs/{message_id}.jsonl")
 }
 
-/// What one of these lines says that the message is done with. A line that a crash cut off says
-/// nothing.
+/// What one of these lines says that the message is done with.
 fn final_of(lines: &[u8]) -> Option<Status> {
-    lines
-        .split(|byte| *byte == b'\n')
-        .filter_map(|line| serde_json::from_slice::<Seen>(line).ok())
-        .find_map(|seen| Status::is_final(&seen.status))
+    seen(lines).find_map(|seen| Status::is_final(&seen.status))
+}
+
+/// What these lines say.
+fn recorded(lines: &[u8]) -> Recorded {
+    let failed = seen(lines).filter(|it| it.status == Status::Failed.as_str());
+    let failed = failed.filter_map(|it| {
+        let text = it.reason.unwrap_or_default();
+        Some(FailedBefore {
+            at: EventTime::parse_rfc3339(&it.ts_utc).ok()?,
+            reason: Reason::ALL.iter().copied().find(|it| it.as_str() == text),
+            emitted: it.emitted,
+        })
+    });
+    Recorded {
+        done: final_of(lines),
+        failed: failed.collect(),
+    }
+}
+
+/// The lines that are records. One that a crash cut off says nothing.
+fn seen(lines: &[u8]) -> impl Iterator<Item = Seen> {
+    let lines = lines.split(|byte| *byte == b'\n');
+    lines.filter_map(|line| serde_json::from_slice(line).ok())
 }
 
 /// Whether this line is among others.
@@ -296,11 +342,27 @@ mod tests {
     async fn a_message_is_done_with_once() {
         let dir = tempfile::tempdir().unwrap();
         for runs in both(dir.path()) {
-            assert_eq!(runs.done("m").await.unwrap(), None);
-            assert!(append(&runs, &record(Status::Failed, 1)).await.unwrap());
-            assert_eq!(runs.done("m").await.unwrap(), None);
+            assert_eq!(runs.look("m").await.unwrap(), Recorded::default());
+            let failed = Record {
+                reason: Some(Reason::RunFactsInvalid),
+                ..record(Status::Failed, 1)
+            };
+            assert!(append(&runs, &failed).await.unwrap());
+            let expected = Recorded {
+                done: None,
+                failed: vec![FailedBefore {
+                    at: failed.ts_utc,
+                    reason: failed.reason,
+                    emitted: Some(1),
+                }],
+            };
+            assert_eq!(runs.look("m").await.unwrap(), expected);
             assert!(append(&runs, &record(Status::Streamed, 2)).await.unwrap());
-            assert_eq!(runs.done("m").await.unwrap(), Some(Status::Streamed));
+            let expected = Recorded {
+                done: Some(Status::Streamed),
+                ..expected
+            };
+            assert_eq!(runs.look("m").await.unwrap(), expected);
             assert!(!append(&runs, &record(Status::Streamed, 3)).await.unwrap());
             let found: Vec<_> = lines(&runs).await;
             let emitted: Vec<_> = found.iter().map(|it| it["emitted"].clone()).collect();
@@ -330,7 +392,7 @@ mod tests {
             for runs in both(dir.path()) {
                 assert!(append(&runs, &record(status, 1)).await.unwrap());
                 assert_eq!(
-                    runs.done("m").await.unwrap(),
+                    runs.look("m").await.unwrap().done,
                     done.then_some(status),
                     "{status}"
                 );
@@ -363,7 +425,7 @@ mod tests {
         let whole = std::fs::read(&path).unwrap();
         let torn = [&whole[..], &br#"{"status": "STREAMED""#[..]].concat();
         std::fs::write(&path, torn).unwrap();
-        assert_eq!(runs.done("m").await.unwrap(), None);
+        assert_eq!(runs.look("m").await.unwrap().done, None);
         append(&runs, &record(Status::Streamed, 2)).await.unwrap();
         assert_eq!(lines(&runs).await.len(), 2);
     }

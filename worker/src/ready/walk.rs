@@ -15,8 +15,8 @@ use super::failpoint::moment;
 use super::governance::{Cancelled, Fact, FactPins};
 use super::launch::{Ended, Launch, Launcher};
 use super::message::Ready;
-use super::news::{Conclusion, Wait};
-use super::record::{ReadyRuns, Record, Status};
+use super::news::{Conclusion, News, Wait};
+use super::record::{ReadyRuns, Record, Recorded, Status};
 use super::steps::{self, Ids};
 use crate::audit::session::SESSION_FILE;
 use crate::audit::{Event, Records, SessionLog};
@@ -85,8 +85,17 @@ impl<'s> Walk<'s> {
         let runs = ReadyRuns::of(run.clone());
 
         // 1: it was recorded before.
-        if let Some(recorded) = recorded_before(&memory, &runs, id).await? {
-            return duplicate(parts.launcher, ready, Some(recorded)).await;
+        let before = recorded_before(&memory, &runs, id).await?;
+        if !before.failed.is_empty() {
+            let records = &before.failed;
+            let message_id = id;
+            consumer.tell(&News::FailedBefore {
+                message_id,
+                records,
+            });
+        }
+        if let Some(done) = before.done {
+            return duplicate(consumer, ready, Some(done)).await;
         }
         moment("not_recorded");
 
@@ -98,7 +107,7 @@ impl<'s> Walk<'s> {
         {
             Ok(facts) => facts,
             Err(failure) if is_verdict(&failure) => {
-                return failed(parts.launcher, &runs, ready, failure, None).await;
+                return failed(consumer, &runs, ready, failure, None).await;
             }
             Err(failure) => return Err(failure),
         };
@@ -107,7 +116,7 @@ impl<'s> Walk<'s> {
         // 3: both sides name the same runs.
         let ids = match steps::agree(ready, &facts) {
             Ok(ids) => ids,
-            Err(failure) => return failed(parts.launcher, &runs, ready, failure, None).await,
+            Err(failure) => return failed(consumer, &runs, ready, failure, None).await,
         };
         let pins = FactPins::of(&ids, &facts);
         let known = Known {
@@ -165,9 +174,10 @@ impl<'s> Walk<'s> {
         };
         moment("claimed");
         // Whoever had the claim before us may have recorded it.
-        if let Some(recorded) = recorded_before(&claim.memory(), &known.runs, id).await? {
+        let before = recorded_before(&claim.memory(), &known.runs, id).await?;
+        if let Some(done) = before.done {
             claim.release().await;
-            return duplicate(parts.launcher, ready, Some(recorded)).await;
+            return duplicate(consumer, ready, Some(done)).await;
         }
         let launch = Launch {
             message_id: id.to_owned(),
@@ -188,22 +198,24 @@ fn is_verdict(failure: &Failure) -> bool {
     failure.reason() == Reason::RunFactsInvalid && failure.exit_code() != ExitCode::Unavailable
 }
 
-/// What a message is recorded as, if it is done with: one that was deleted half way is not streamed
-/// again by itself.
-async fn recorded_before(memory: &Memory, runs: &ReadyRuns, id: &str) -> Result<Option<Status>> {
-    match memory.deleted {
-        true => Ok(Some(Status::Failed)),
-        false => runs.done(id).await,
+/// What the records say of a message: one that was deleted half way is done with, too, and not
+/// streamed again by itself.
+async fn recorded_before(memory: &Memory, runs: &ReadyRuns, id: &str) -> Result<Recorded> {
+    let mut found = runs.look(id).await?;
+    if memory.deleted {
+        found.done = Some(Status::Failed);
     }
+    Ok(found)
 }
 
 /// A message that has its record, and which where that was read: nothing is written.
 async fn duplicate<L: Launcher>(
-    launcher: &L,
+    consumer: &Consumer<'_, L>,
     ready: &Ready,
     recorded: Option<Status>,
 ) -> Result<Went> {
     let status = Status::SkippedDuplicate;
+    let launcher = consumer.parts().launcher;
     launcher.recorded(&ready.message_id, status).await?;
     Ok(Went::Concluded(Box::new(Conclusion {
         recorded,
@@ -213,7 +225,7 @@ async fn duplicate<L: Launcher>(
 
 /// A message that failed before a stream was begun.
 async fn failed<L: Launcher>(
-    launcher: &L,
+    consumer: &Consumer<'_, L>,
     runs: &ReadyRuns,
     ready: &Ready,
     failure: Failure,
@@ -225,25 +237,30 @@ async fn failed<L: Launcher>(
         detail: Some(failure.message()),
         ..conclusion(ready, Status::Failed)
     };
-    recorded(launcher, runs, ready, conclusion).await
+    recorded(consumer, runs, ready, conclusion).await
 }
 
 /// Appends the record of a conclusion.
 async fn recorded<L: Launcher>(
-    launcher: &L,
+    consumer: &Consumer<'_, L>,
     runs: &ReadyRuns,
     ready: &Ready,
-    conclusion: Conclusion,
+    mut conclusion: Conclusion,
 ) -> Result<Went> {
-    let line = record(&conclusion).line()?;
-    let appended = runs.append(&ready.message_id, line.as_bytes()).await?;
+    let record = record(&conclusion);
+    let message_id = ready.message_id.as_str();
+    let at = record.ts_utc;
+    consumer.tell(&News::Recording { message_id, at });
+    let line = record.line()?;
+    let appended = runs.append(message_id, line.as_bytes()).await?;
     moment("recorded");
     // Another trigger was faster: its record counts.
     if !appended {
-        return duplicate(launcher, ready, None).await;
+        return duplicate(consumer, ready, None).await;
     }
-    let id = &conclusion.message_id;
-    launcher.recorded(id, conclusion.status).await?;
+    conclusion.recorded_at = Some(at);
+    let launcher = consumer.parts().launcher;
+    launcher.recorded(message_id, conclusion.status).await?;
     Ok(Went::Concluded(Box::new(conclusion)))
 }
 
@@ -269,6 +286,7 @@ fn of_record(ready: &Ready, line: &str) -> Option<Conclusion> {
         .find(|it| record["status"] == it.as_str())?;
     let reasons = Reason::ALL.iter().copied();
     Some(Conclusion {
+        recorded_at: EventTime::parse_rfc3339(record["ts_utc"].as_str()?).ok(),
         reason: reasons
             .into_iter()
             .find(|it| record["reason"] == it.as_str()),
@@ -285,6 +303,7 @@ fn conclusion(ready: &Ready, status: Status) -> Conclusion {
         run_id: ready.run_id.clone(),
         status,
         recorded: None,
+        recorded_at: None,
         reason: None,
         emitted: None,
         engine_run_root: None,
@@ -305,13 +324,7 @@ impl Known<'_> {
             reason: Some(why.reason()),
             ..conclusion(self.ready, Status::SkippedOutOfScope)
         };
-        recorded(
-            consumer.parts().launcher,
-            &self.runs,
-            self.ready,
-            conclusion,
-        )
-        .await
+        recorded(consumer, &self.runs, self.ready, conclusion).await
     }
 
     async fn cancelled<L: Launcher>(
@@ -322,8 +335,7 @@ impl Known<'_> {
         scenario: Option<String>,
     ) -> Result<Went> {
         self.cancel(consumer, why).await?;
-        let launcher = consumer.parts().launcher;
-        failed(launcher, &self.runs, self.ready, failure, scenario).await
+        failed(consumer, &self.runs, self.ready, failure, scenario).await
     }
 
     /// The fact comes before the record: what is recorded is never looked at again.
@@ -411,8 +423,13 @@ impl Known<'_> {
             detail: failure.map(|failure| failure.message()),
             ..conclusion(ready, status)
         };
+        let record = record(&conclusion);
+        let conclusion = Conclusion {
+            recorded_at: Some(record.ts_utc),
+            ..conclusion
+        };
         let pending = Pending {
-            record: record(&conclusion).line()?,
+            record: record.line()?,
             deleted,
         };
         // From now on this is what became of it, whoever writes the record in the end.
@@ -430,9 +447,12 @@ impl Known<'_> {
         pending: Pending,
         conclusion: Conclusion,
     ) -> Result<Went> {
-        let launcher = consumer.parts().launcher;
+        let message_id = self.ready.message_id.as_str();
+        if let Some(at) = conclusion.recorded_at {
+            consumer.tell(&News::Recording { message_id, at });
+        }
         let line = pending.record.as_bytes();
-        let appended = self.runs.append(&self.ready.message_id, line).await?;
+        let appended = self.runs.append(message_id, line).await?;
         moment("recorded");
         let closed = claim.remember(|memory| {
             memory.open = false;
@@ -441,11 +461,12 @@ impl Known<'_> {
             memory.deleted = pending.deleted;
         });
         closed.await?;
+        moment("closed");
         if !appended {
-            return duplicate(launcher, self.ready, None).await;
+            return duplicate(consumer, self.ready, None).await;
         }
-        let id = &conclusion.message_id;
-        launcher.recorded(id, conclusion.status).await?;
+        let launcher = consumer.parts().launcher;
+        launcher.recorded(message_id, conclusion.status).await?;
         Ok(Went::Concluded(Box::new(conclusion)))
     }
 

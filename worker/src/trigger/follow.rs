@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tracing::{info, warn};
 use worldstream_crds::plan::ready::{BusKind, ProbePlan, ReadyPlan};
 use worldstream_crds::{ExitCode, ReadyTriggerStatus, Reason};
@@ -53,8 +54,12 @@ pub async fn run(plan: ReadyPlan, task: Task, stop: Stop) -> Result<ExitCode> {
     let Some(before) = patiently(&cluster, &stop).await? else {
         return Ok(ExitCode::Done);
     };
-    let report = Report::new(before, plan.bus.name(), plan.suspend);
+    let report = Report::new(before, plan.bus.name(), plan.suspend, Timestamp::now());
     let writer = Arc::new(Writer::new(cluster.clone(), report));
+    // What is counted from now on is told from what was there before.
+    if let Err(failure) = writer.write().await {
+        warn!(%failure, "the status could not be written, and is written later");
+    }
     let (metrics, ready) = (writer.clone(), writer.clone());
     tokio::spawn(serve::serve_more(
         listener,

@@ -4,12 +4,13 @@
 //!
 //! [`cluster`] makes the requests; [`streams`] watches the WorldStreams that this trigger made, and
 //! [`seen`] is what counts of one; [`launcher`] makes, resumes and releases them, [`history`] says
-//! which are cleared away; [`report`] is the status, [`condition`] asks a Kubernetes object whether
+//! which are cleared away; [`report`] is the status and [`failures`] which failures it counts, [`condition`] asks a Kubernetes object whether
 //! a part of the platform is up, [`scope`] which platform run is the active one, and [`follow`]
-//! connects it all. [`seen`], [`history`] and [`report`] are pure.
+//! connects it all. [`seen`], [`history`] [`report`] and [`failures`] are pure.
 
 pub mod cluster;
 mod condition;
+mod failures;
 mod follow;
 mod history;
 mod launcher;

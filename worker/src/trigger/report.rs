@@ -8,12 +8,15 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use serde_json::Value;
 use worldstream_crds::{
     ConditionReason as Why, ConditionType as What, MessageStatus, NewestMessage,
-    ReadyTriggerStatus, ReasonCount,
+    ReadyTriggerStatus, Reason, ReasonCount,
 };
 
+use super::failures::Failures;
 use super::metrics;
 use crate::failure::Failure;
+use crate::ready::record::FailedBefore;
 use crate::ready::{Conclusion, News, Status, Wait};
+use crate::time::EventTime;
 
 /// How many messages the status names.
 const LAST: usize = 10;
@@ -27,6 +30,8 @@ pub struct Report {
     suspended: bool,
     /// Why the bus is not followed.
     trouble: Option<Failure>,
+    /// Why the bus gives nothing, while it is tried on.
+    away: Option<String>,
     /// Messages that wait, and for what.
     waiting: BTreeMap<String, Wait>,
     /// Messages whose waiting was counted.
@@ -34,6 +39,8 @@ pub struct Report {
     /// Messages whose streams were begun before a restart, and have no end here: they are counted
     /// as begun, and one may have got its record before that was counted. With their WorldStreams.
     begun: BTreeMap<String, Option<String>>,
+    /// Which failures are counted.
+    failures: Failures,
     /// Messages whose streams run.
     running: BTreeSet<String>,
     /// The runs of messages that were read and are not done with.
@@ -41,8 +48,8 @@ pub struct Report {
 }
 
 impl Report {
-    /// Goes on from the status that was written last.
-    pub fn new(before: ReadyTriggerStatus, bus: String, suspended: bool) -> Self {
+    /// Goes on, from now, from the status that was written last.
+    pub fn new(before: ReadyTriggerStatus, bus: String, suspended: bool, now: Timestamp) -> Self {
         let ours = [What::Following, What::Deferred, What::Suspended].map(What::as_str);
         let mut status = ReadyTriggerStatus {
             // The operator's own.
@@ -59,10 +66,16 @@ impl Report {
             .collect();
         // What runs is begun anew here.
         status.last.retain(|it| it.status != STREAMING);
+        let since = status.failures_counted_until.as_deref();
+        let since = since.and_then(|text| EventTime::parse_rfc3339(text).ok());
+        let failures = Failures::new(since, moment(now));
+        status.failures_counted_until = Some(since.unwrap_or(moment(now)).to_string());
         Report {
+            failures,
             status,
             suspended,
             trouble: None,
+            away: None,
             waiting: BTreeMap::new(),
             deferred: BTreeSet::new(),
             begun,
@@ -79,11 +92,13 @@ impl Report {
     /// The bus is read, or why it is not.
     pub fn follows(&mut self, trouble: Option<Failure>) {
         self.trouble = trouble;
+        // One that was opened anew says so itself.
+        self.away = None;
     }
 
     /// Whether the bus is read.
     pub fn ready(&self) -> bool {
-        self.trouble.is_none()
+        self.trouble.is_none() && self.away.is_none()
     }
 
     /// The platform run that is the active one, as it was seen last.
@@ -155,14 +170,28 @@ impl Report {
                     ..MessageStatus::default()
                 });
             }
-            News::Concluded(conclusion) => self.conclude(conclusion, at),
+            News::FailedBefore {
+                message_id,
+                records,
+            } => self.count_late(message_id, records),
+            News::Recording { message_id, at } => self.failures.recording(message_id, *at),
+            News::Concluded(conclusion) => {
+                self.conclude(conclusion, at);
+                if conclusion.status == Status::Failed {
+                    let until = self.failures.until(moment(now)).to_string();
+                    self.status.failures_counted_until = Some(until);
+                }
+            }
             // Whoever keeps it says so: not every position is kept here.
             News::Position(_) => {}
+            News::Away(why) => self.away = why.map(str::to_owned),
         }
     }
 
     fn conclude(&mut self, conclusion: &Conclusion, at: String) {
         let id = &conclusion.message_id;
+        let repeat = conclusion.recorded == Some(Status::Failed);
+        let counted = self.failures.concluded(id, conclusion.recorded_at, repeat);
         // Recorded before a restart, and not counted: it is counted as what it was.
         let begun = self.begun.remove(id);
         let recorded = conclusion.recorded.filter(|_| begun.is_some());
@@ -171,23 +200,16 @@ impl Report {
         self.deferred.remove(id);
         self.runs.remove(id);
         self.running.remove(id);
+        if counted && repeat {
+            return;
+        }
         let counts = &mut self.status.counts;
         match ended {
             Status::Streamed => counts.streamed += 1,
             Status::SkippedOutOfScope | Status::SkippedDuplicate => counts.skipped += 1,
             Status::DeferredDownstreamNotReady => {}
-            Status::Failed => {
-                counts.failed += 1;
-                let reason = conclusion.reason.map_or("STREAM_FAILED", |it| it.as_str());
-                let all = &mut self.status.failed_by_reason;
-                match all.iter_mut().find(|it| it.reason == reason) {
-                    Some(known) => known.count += 1,
-                    None => all.push(ReasonCount {
-                        reason: reason.to_owned(),
-                        count: 1,
-                    }),
-                }
-            }
+            Status::Failed if counted => {}
+            Status::Failed => self.count_failed(conclusion.reason),
         }
         let known = self.status.last.iter().find(|it| it.message_id == *id);
         // What a repeat says of it is less than what is known.
@@ -205,6 +227,37 @@ impl Report {
             emitted: conclusion.emitted,
             at: Some(at),
         });
+    }
+
+    fn count_failed(&mut self, reason: Option<Reason>) {
+        self.status.counts.failed += 1;
+        let reason = reason.unwrap_or(Reason::StreamFailed).as_str();
+        let all = &mut self.status.failed_by_reason;
+        match all.iter_mut().find(|it| it.reason == reason) {
+            Some(known) => known.count += 1,
+            None => all.push(ReasonCount {
+                reason: reason.to_owned(),
+                count: 1,
+            }),
+        }
+    }
+
+    /// Counts what a pod that was killed recorded and could not count.
+    fn count_late(&mut self, id: &str, records: &[FailedBefore]) {
+        for record in self.failures.late(id, records) {
+            self.count_failed(record.reason);
+            // That was the end of what was begun.
+            let begun = self.begun.remove(id);
+            self.note(MessageStatus {
+                message_id: id.to_owned(),
+                run_id: self.runs.get(id).cloned(),
+                world_stream: begun.flatten(),
+                status: Status::Failed.as_str().to_owned(),
+                reason: record.reason.map(|it| it.as_str().to_owned()),
+                emitted: record.emitted,
+                at: Some(record.at.to_string()),
+            });
+        }
     }
 
     fn note(&mut self, message: MessageStatus) {
@@ -246,6 +299,10 @@ impl Report {
             Wait::Scope(why) if !self.suspended => Some(why),
             _ => None,
         });
+        if let (None, Some(why)) = (&self.trouble, &self.away) {
+            let message = format!("the bus gives nothing, and is tried on: {why}");
+            return (what, false, Why::NotFollowing.to_string(), message);
+        }
         match (&self.trouble, unknown) {
             (Some(failure), _) => {
                 let message = failure.message();
@@ -280,7 +337,13 @@ impl Report {
             "messages wait"
         };
         let message = format!("{count} {messages}; {id}: {}", wait.why());
-        (what, true, Why::DownstreamNotReady.to_string(), message)
+        let why = match wait {
+            Wait::Downstream(_) | Wait::Slot => Why::DownstreamNotReady,
+            Wait::Scope(_) => Why::ActiveRunUnknown,
+            Wait::Claim(_) => Why::ClaimedElsewhere,
+            Wait::Trouble(_) => Why::StoreNotReached,
+        };
+        (what, true, why.to_string(), message)
     }
 
     fn suspension(&self) -> (What, bool, String, String) {
@@ -293,186 +356,15 @@ impl Report {
     }
 }
 
+/// A time as records have it.
+fn moment(now: Timestamp) -> EventTime {
+    EventTime::from_micros(now.as_microsecond()).unwrap_or(EventTime::MIN)
+}
+
 /// Whole seconds: what the API server keeps of a condition's time.
 fn second(now: Timestamp) -> Timestamp {
     Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use worldstream_crds::Reason;
-
-    fn now() -> Timestamp {
-        "2031-05-04T03:02:01.5Z".parse().unwrap()
-    }
-
-    fn conclusion(id: &str, status: Status, reason: Option<Reason>) -> Conclusion {
-        Conclusion {
-            message_id: id.into(),
-            run_id: format!("run-{id}"),
-            status,
-            recorded: None,
-            reason,
-            emitted: None,
-            engine_run_root: None,
-            scenario_id: None,
-            detail: None,
-        }
-    }
-
-    fn condition<'a>(status: &'a Value, kind: &str) -> &'a Value {
-        let all = status["conditions"].as_array().unwrap();
-        all.iter().find(|it| it["type"] == kind).unwrap()
-    }
-
-    fn take(report: &mut Report, news: &News<'_>) {
-        report.take(news, now(), |id| format!("stream-{id}"));
-    }
-
-    #[test]
-    fn a_message_is_counted_named_and_forgotten_after_ten_others() {
-        let mut report = Report::new(ReadyTriggerStatus::default(), "file:/b".into(), false);
-        for number in 0..12 {
-            let id = format!("m{number}");
-            let engine_run_root = "/w";
-            take(
-                &mut report,
-                &News::Started {
-                    message_id: &id,
-                    engine_run_root,
-                },
-            );
-            assert_eq!(report.status(now())["active"], 1);
-            let streamed = conclusion(&id, Status::Streamed, None);
-            take(&mut report, &News::Concluded(&streamed));
-        }
-        let repeat = conclusion("m11", Status::SkippedDuplicate, None);
-        take(&mut report, &News::Concluded(&repeat));
-        let status = report.status(now());
-        assert_eq!(status["counts"]["started"], 12);
-        assert_eq!(status["counts"]["streamed"], 12);
-        assert_eq!(status["counts"]["skipped"], 1);
-        let last = status["last"].as_array().unwrap();
-        assert_eq!(last.len(), 10);
-        assert_eq!(last[0]["messageId"], "m11");
-        assert_eq!(last[0]["status"], "STREAMED");
-        assert_eq!(last[0]["worldStream"], "stream-m11");
-        assert_eq!(last[9]["messageId"], "m2");
-        for (reason, count) in [(Reason::RunFactsInvalid, 2), (Reason::EngineRootMissing, 1)] {
-            for _ in 0..count {
-                let failed = conclusion("x", Status::Failed, Some(reason));
-                take(&mut report, &News::Concluded(&failed));
-            }
-        }
-        let status = report.status(now());
-        assert_eq!(status["counts"]["failed"], 3);
-        assert_eq!(status["failedByReason"][0]["reason"], "RUN_FACTS_INVALID");
-        assert_eq!(status["failedByReason"][0]["count"], 2);
-    }
-
-    #[test]
-    fn waiting_is_a_condition_that_says_for_what_and_is_counted_once() {
-        let mut report = Report::new(ReadyTriggerStatus::default(), "file:/b".into(), false);
-        let down = Wait::Downstream("weir: is down".into());
-        for _ in 0..3 {
-            take(
-                &mut report,
-                &News::Waiting {
-                    message_id: "m",
-                    wait: &down,
-                },
-            );
-        }
-        let status = report.status(now());
-        assert_eq!(
-            (&status["waiting"], &status["counts"]["deferred"]),
-            (&1.into(), &1.into())
-        );
-        let deferred = condition(&status, "Deferred");
-        assert_eq!(
-            (&deferred["status"], &deferred["reason"]),
-            (&"True".into(), &"DownstreamNotReady".into())
-        );
-        assert!(
-            deferred["message"]
-                .as_str()
-                .unwrap()
-                .contains("weir: is down"),
-            "{deferred}"
-        );
-        assert_eq!(deferred["lastTransitionTime"], "2031-05-04T03:02:01Z");
-        assert_eq!(condition(&status, "Following")["status"], "True");
-        // Nobody knows the active run: nothing is followed to any purpose.
-        let unknown = Wait::Scope("ConfigMap moon: is not there".into());
-        take(
-            &mut report,
-            &News::Waiting {
-                message_id: "m",
-                wait: &unknown,
-            },
-        );
-        let status = report.status(now());
-        assert_eq!(condition(&status, "Following")["reason"], "NotFollowing");
-        take(
-            &mut report,
-            &News::Started {
-                message_id: "m",
-                engine_run_root: "/w",
-            },
-        );
-        let status = report.status(now());
-        assert_eq!(condition(&status, "Deferred")["status"], "False");
-        assert_eq!(status["waiting"], 0);
-    }
-
-    #[test]
-    fn a_restart_goes_on_from_what_was_written() {
-        let mut before = Report::new(ReadyTriggerStatus::default(), "file:/b".into(), true);
-        before.moved("shard-0:7");
-        before.scope("platform_20310504T030201Z");
-        take(
-            &mut before,
-            &News::Started {
-                message_id: "m",
-                engine_run_root: "/w",
-            },
-        );
-        before.follows(Some(Failure::new(Reason::ControlBusStreamMissing, "brook")));
-        let written = before.status(now());
-        assert_eq!(
-            condition(&written, "Following")["reason"],
-            "CONTROL_BUS_STREAM_MISSING"
-        );
-        assert_eq!(condition(&written, "Suspended")["status"], "True");
-        let read: ReadyTriggerStatus = serde_json::from_value(written).unwrap();
-        let mut after = Report::new(read, "file:/b".into(), false);
-        assert_eq!(after.position().as_deref(), Some("shard-0:7"));
-        let status = after.status(now());
-        assert_eq!(
-            (&status["active"], &status["counts"]["started"]),
-            (&0.into(), &1.into())
-        );
-        assert!(status.get("last").is_none(), "{status}");
-        // Its stream is followed on: it was counted as begun.
-        let ended = [
-            (Status::SkippedDuplicate, Some(Status::Streamed)),
-            (Status::SkippedDuplicate, Some(Status::Streamed)),
-        ];
-        for (status, recorded) in ended {
-            let repeat = Conclusion {
-                recorded,
-                ..conclusion("m", status, None)
-            };
-            take(&mut after, &News::Concluded(&repeat));
-        }
-        let status = after.status(now());
-        // It got its record before that was counted; the second time it is a repeat.
-        assert_eq!(
-            (&status["counts"]["streamed"], &status["counts"]["skipped"]),
-            (&1.into(), &1.into())
-        );
-        assert_eq!(status["last"][0]["status"], "STREAMED");
-        assert_eq!(status["scope"], "platform_20310504T030201Z");
-    }
-}
+mod tests;

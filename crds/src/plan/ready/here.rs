@@ -6,10 +6,12 @@ use crate::plan::documents::Document;
 use crate::plan::error::UsageError;
 use crate::{ReadyTriggerSpec, S3CredentialsSpec, SecretRef, StreamProfileSpec};
 
-/// Refuses what has no meaning without a cluster, by file, line and field.
+/// Refuses what has no meaning without a cluster, by file, line and field. `scoped`: a flag says which
+/// run is the active one, whatever the trigger says.
 pub fn check(
     trigger: &Document<ReadyTriggerSpec>,
     profile: &Document<StreamProfileSpec>,
+    scoped: bool,
 ) -> Result<(), UsageError> {
     cluster_only::check(None, profile)?;
     for (index, part) in profile.spec.ready.downstream.iter().enumerate() {
@@ -26,15 +28,11 @@ pub fn check(
             }
         }
     }
+    store(trigger)?;
     let spec = &trigger.spec;
     let keys = |given: Option<&S3CredentialsSpec>| given.is_some_and(keys_of_cluster);
     let kinesis = spec.bus.kinesis.as_ref();
     let found = [
-        (
-            "store.s3.credentials",
-            keys(spec.store.s3.credentials.as_ref()),
-            "files or env",
-        ),
         (
             "bus.kinesis.credentials",
             keys(kinesis.and_then(|it| it.credentials.as_ref())),
@@ -47,7 +45,7 @@ pub fn check(
         ),
         (
             "scope.configMap",
-            spec.scope.config_map.is_some(),
+            spec.scope.config_map.is_some() && !scoped,
             "platformRunId or the flag --platform-run-id",
         ),
         ("suspend", spec.suspend, "it left out"),
@@ -58,6 +56,13 @@ pub fn check(
         ),
     ];
     cluster_only::refuse(trigger, found)
+}
+
+/// The same of the object store alone.
+pub fn store(trigger: &Document<ReadyTriggerSpec>) -> Result<(), UsageError> {
+    let keys = trigger.spec.store.s3.credentials.as_ref();
+    let given = keys.is_some_and(keys_of_cluster);
+    cluster_only::refuse(trigger, [("store.s3.credentials", given, "files or env")])
 }
 
 fn of_cluster(secret: &SecretRef) -> bool {

@@ -24,6 +24,7 @@ use self::shards::Shards;
 use self::trouble::Trouble;
 use super::backoff::Backoff;
 use super::feed::{Feed, Out};
+use super::troubles::Troubles;
 use super::{Arrival, Bus, Message, Place};
 use crate::failure::{Failure, Result};
 use crate::plan::ready::KinesisBusPlan;
@@ -65,6 +66,7 @@ pub(super) struct KinesisBus {
     feed: Feed<Item>,
     ledger: Ledger,
     limit: u64,
+    troubles: Troubles,
 }
 
 impl KinesisBus {
@@ -81,8 +83,10 @@ impl KinesisBus {
         }
         let marks = marks.and_then(|(_, marks)| marks).unwrap_or_default();
         let ledger = Ledger::new(&plan.stream, marks.clone());
-        let feed = Feed::start(|out| Reader::new(stream, out, marks).run())?;
+        let troubles = Troubles::default();
+        let feed = Feed::start(|out| Reader::new(stream, out, marks, troubles.clone()).run())?;
         Ok(KinesisBus {
+            troubles,
             feed,
             ledger,
             limit,
@@ -147,6 +151,10 @@ impl Bus for KinesisBus {
     fn position(&self) -> Option<String> {
         self.ledger.position()
     }
+
+    fn trouble(&self) -> Option<String> {
+        self.troubles.lasting(Instant::now())
+    }
 }
 
 /// Lists shards, and has each read when its time has come.
@@ -156,6 +164,7 @@ struct Reader {
     shards: Shards,
     reading: JoinSet<(ShardId, Outcome)>,
     backoff: Backoff,
+    troubles: Troubles,
     /// It has answered once; and since when there is no such stream any more.
     answered: bool,
     missing: Option<Instant>,
@@ -165,9 +174,10 @@ struct Reader {
 struct Closed;
 
 impl Reader {
-    fn new(stream: Stream, out: Out<Item>, marks: Marks) -> Self {
+    fn new(stream: Stream, out: Out<Item>, marks: Marks, troubles: Troubles) -> Self {
         Reader {
-            backoff: Backoff::new(stream.title(), Duration::from_millis(200)),
+            backoff: Backoff::new(stream.title(), Duration::from_millis(200), &troubles),
+            troubles,
             stream,
             out,
             shards: Shards::new(marks),
@@ -202,8 +212,9 @@ impl Reader {
                     let _ = tip.send(shard.clone());
                 };
                 let (stream, out) = (self.stream.clone(), self.out.clone());
+                let troubles = self.troubles.clone();
                 self.reading
-                    .spawn(read::read(stream, shard, start, out, told));
+                    .spawn(read::read(stream, shard, start, out, told, troubles));
             }
             let next = tokio::time::sleep(LISTED);
             tokio::pin!(next);
@@ -286,7 +297,8 @@ pub(super) async fn publish(
     // Connections are kept on the stores' thread.
     let task = store::io()?.spawn(async move {
         let began = Instant::now();
-        let mut backoff = Backoff::new(stream.title(), Duration::from_millis(200));
+        let first = Duration::from_millis(200);
+        let mut backoff = Backoff::new(stream.title(), first, &Troubles::default());
         loop {
             match stream.put(&bytes, &key).await {
                 Ok((shard, seq)) => {

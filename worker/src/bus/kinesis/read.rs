@@ -12,6 +12,7 @@ use super::ledger::{Seq, ShardId};
 use super::trouble::Trouble;
 use crate::bus::backoff::Backoff;
 use crate::bus::feed::Out;
+use crate::bus::troubles::Troubles;
 
 /// How often a shard is read. Kinesis lets all readers of a shard together read it five times a
 /// second; this leaves one of the five to others, and a message waits an eighth of a second for us
@@ -75,10 +76,12 @@ pub(super) async fn read(
     mut start: Start,
     out: Out<Item>,
     tip: impl Fn(&ShardId),
+    troubles: Troubles,
 ) -> (ShardId, Outcome) {
     let mut backoff = Backoff::new(
         format!("{}, {shard}", stream.title()),
         Duration::from_millis(200),
+        &troubles,
     );
     let mut pace = Pace::new();
     let outcome = loop {

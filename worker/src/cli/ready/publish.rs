@@ -12,7 +12,8 @@ use super::{active_run, documents};
 use crate::cli::CliError;
 use crate::cli::run::{blocking, print};
 use crate::failure::Failure;
-use crate::plan::{FileSystem, Overrides, WorldPlan};
+use crate::plan::values::hex;
+use crate::plan::{FileSystem, Overrides, PlanError, UsageError, WorldPlan};
 use crate::ready::Place;
 use crate::ready::publish::{Announcement, make, publish};
 use crate::world::identity::sha256_hex;
@@ -63,6 +64,16 @@ pub struct PublishArgs {
 
 /// Runs it.
 pub fn run(args: &PublishArgs, json: bool, out: &mut dyn Write) -> Result<ExitCode, CliError> {
+    for (flag, given, digits) in [
+        ("--scenario-run-id", &args.scenario_run_id, 32),
+        ("--run-id", &args.run_id, 32),
+        ("--message-id", &args.message_id, 64),
+    ] {
+        if let Some(id) = given {
+            let wrong = |why| PlanError::Usage(UsageError::new(flag, why));
+            hex(id.clone(), digits).map_err(wrong)?;
+        }
+    }
     let (documents, plan) = documents(&args.files, args.platform_run_id.as_deref())?;
     let platform_run_id = active_run(&plan)?;
     let given = args.engine_run_root.clone();

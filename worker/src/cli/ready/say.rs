@@ -27,18 +27,29 @@ impl<'a> Say<'a> {
     /// The end.
     pub fn totals(&self, totals: &Totals) -> Result<(), Failure> {
         let line = match self.json {
-            true => json!({"totals": totals}).to_string(),
+            true => {
+                let mut line = json!({"totals": totals});
+                line["totals"]["left"] = json!(totals.left());
+                line.to_string()
+            }
             false => format!(
-                "{} messages: {} streamed, {} skipped, {} repeated, {} deferred, {} failed, {} not \
-                 valid, {} of other topics",
-                totals.seen,
+                "{}: {} streamed, {} skipped, {} repeated, {} deferred, {} failed, {} not valid, \
+                 {} of other topics{}",
+                match totals.seen {
+                    1 => "1 message".to_owned(),
+                    seen => format!("{seen} messages"),
+                },
                 totals.streamed,
                 totals.skipped,
                 totals.duplicate,
                 totals.deferred,
                 totals.failed,
                 totals.invalid,
-                totals.other_topic
+                totals.other_topic,
+                match totals.left() {
+                    0 => String::new(),
+                    left => format!("; {left} left to the next start"),
+                }
             ),
         };
         self.line(&line)
