@@ -217,7 +217,7 @@ reasons! {
         "Use one of the documented kinds.";
     ControlBusStreamMissing = "CONTROL_BUS_STREAM_MISSING", FailClosed,
         "The control bus names no stream.",
-        "Set the bus's stream or root.";
+        "Name the bus's stream or root; a stream must exist, in the account, region and endpoint that are asked.";
     RunFactsInvalid = "RUN_FACTS_INVALID", FailClosed,
         "The run facts that a READY message points at are absent, outside of the allowed roots, or do not hold against their schema.",
         "Look at the facts at facts_view_ref; the Scenario Runner has to write them again and publish again.";

@@ -64,8 +64,6 @@ impl Report {
         let begun = streams
             .map(|it| (it.message_id.clone(), it.world_stream.clone()))
             .collect();
-        // What runs is begun anew here.
-        status.last.retain(|it| it.status != STREAMING);
         let since = status.failures_counted_until.as_deref();
         let since = since.and_then(|text| EventTime::parse_rfc3339(text).ok());
         let failures = Failures::new(since, moment(now));
