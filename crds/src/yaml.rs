@@ -143,7 +143,8 @@ fn tell_defaults(schema: &mut Value) {
     };
     let told = match fields.get("default") {
         Some(Value::String(text)) if !text.is_empty() => Some(text.clone()),
-        Some(number @ Value::Number(_)) => Some(number.to_string()),
+        // As people write them: 1 and not 1.0.
+        Some(Value::Number(number)) => number.as_f64().map(|number| number.to_string()),
         _ => None,
     };
     if let (Some(told), Some(Value::String(text))) = (told, fields.get_mut("description"))

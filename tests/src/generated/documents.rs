@@ -117,11 +117,14 @@ fn fields(path: &str, schema: &Value, text: &mut String) {
             false => "",
         };
         let path = format!("{path}.{name}");
+        let default = default(field);
+        let meaning = field["description"].as_str().unwrap_or_default();
+        // A column has it.
+        let meaning = meaning.trim_end_matches(&format!(" Default: {default}."));
         text.push_str(&format!(
-            "| `{path}`{star} | {} | {} | {} |\n",
+            "| `{path}`{star} | {} | {default} | {} |\n",
             cell(&kind(field)),
-            default(field),
-            cell(field["description"].as_str().unwrap_or_default())
+            cell(meaning)
         ));
         // What is as in a pod is explained where pods are.
         if ["affinity", "tolerations", "topologySpreadConstraints"].contains(&name.as_str()) {
