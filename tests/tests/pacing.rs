@@ -161,7 +161,7 @@ fn the_program_is_never_early_and_sends_rows_out_of_order_in_their_place() {
             .args(["--platform-run-id", PLATFORM_RUN_ID, "--runs-root", &runs])
             .args(["--speedup", speedup, "--attempt", attempt])
             .args(["--checkpoint-root", &format!("{runs}/checkpoints")])
-            .env("RUST_LOG", "info")
+            .env("RUST_LOG", "worldstream::engine::conductor=debug")
             .start()
             .finish_within(Duration::from_secs(60))
             .expect(0)

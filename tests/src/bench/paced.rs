@@ -130,7 +130,7 @@ fn early(
         "--log-format",
         "json",
     ];
-    let log = [("RUST_LOG", "worldstream=info")];
+    let log = [("RUST_LOG", "worldstream::engine::conductor=debug")];
     let ran = whole_path::stream(options, world, &gate.url, IN_FLIGHT, &more, &log)?;
     let (event_epoch, wall_epoch) =
         anchor(&ran.usage.stderr).ok_or("the log does not say how the clock runs")?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 use worldstream_crds::{OnOutputFailure, Reason};
 
 use super::board::Board;
@@ -255,6 +255,8 @@ impl Conductor {
 
     fn publish(&self, revision: Revision) {
         info!(revision = revision.number, "the clock {}", revision.motion);
+        // To the nanosecond, on this process's clock.
+        debug!(motion = ?revision.motion, "the clock");
         self.clock.send_modify(|timeline| {
             Arc::make_mut(timeline).publish(revision, Mono::now());
         });
