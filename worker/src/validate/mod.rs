@@ -25,14 +25,14 @@ use crate::time::EventTime;
 pub struct Own {
     /// Its folder; each run has one of its own in it.
     pub dir: PathBuf,
-    /// The platform run; none: one of now.
+    /// The platform run; none: one of now, or of the next second that has no folder yet.
     pub platform_run_id: Option<String>,
 }
 
 impl Own {
     fn platform_run_id(&self) -> Result<String> {
         match &self.platform_run_id {
-            None => Ok(run_id_of(EventTime::wall_now())),
+            None => self.free(EventTime::wall_now()),
             Some(given) => {
                 let checked = worldstream_crds::plan::values::platform_run_id(given.clone());
                 checked.map_err(|wrong| {
@@ -40,6 +40,27 @@ impl Own {
                         .detail(wrong)
                         .exits(ExitCode::Usage)
                 })
+            }
+        }
+    }
+}
+
+impl Own {
+    /// The run of a moment, or of the first second after it that nobody has here: what a run before
+    /// recorded would be taken for this one's. Its folder is made, and so it is taken.
+    fn free(&self, moment: EventTime) -> Result<String> {
+        let cannot = |error: std::io::Error| {
+            Failure::new(Reason::StreamFailed, self.dir.display().to_string()).cause(&error)
+        };
+        std::fs::create_dir_all(&self.dir).map_err(cannot)?;
+        let mut micros = moment.micros();
+        loop {
+            let run = run_id_of(EventTime::from_micros(micros).unwrap_or(EventTime::MAX));
+            match std::fs::create_dir(self.dir.join(&run)) {
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                    micros += 1_000_000;
+                }
+                made => return made.map(|()| run).map_err(cannot),
             }
         }
     }
@@ -136,5 +157,17 @@ mod tests {
     fn a_run_is_named_by_its_second() {
         let moment = EventTime::parse_rfc3339("2026-11-22T19:30:05.123456Z").unwrap();
         assert_eq!(run_id_of(moment), "platform_20261122T193005Z");
+    }
+
+    #[test]
+    fn runs_of_one_second_are_two() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = Own {
+            dir: dir.path().join("validation"),
+            platform_run_id: None,
+        };
+        let moment = EventTime::parse_rfc3339("2026-12-31T23:59:59.9Z").unwrap();
+        assert_eq!(own.free(moment).unwrap(), "platform_20261231T235959Z");
+        assert_eq!(own.free(moment).unwrap(), "platform_20270101T000000Z");
     }
 }
